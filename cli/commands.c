@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/cli.h"
+
+#define RULE_HELP                                                                                            \
+    "A rule:   in=PORT [id=N] [priority=N] [onload] [FIELD=VALUE[/MASK]]... actions=ACTION[,ACTION]...\n"    \
+    "Fields:   eth_src eth_dst eth_type vlan (0 or 1) vlan_vid vlan_pcp vlan_ad inner_vlan inner_vid\n"      \
+    "          inner_pcp ip_src ip_dst ip_proto tos ttl ip_frag (no, yes, first, later, not-later)\n"        \
+    "          l4_src l4_dst icmp_type icmp_code tcp_flags (such as +syn-ack) tunnel_id\n"                   \
+    "Short:    ip ipv6 arp tcp udp sctp icmp icmp6 tcp6 udp6 sctp6\n"                                        \
+    "Actions:  output:PORT drop set_eth_src:MAC set_eth_dst:MAC set_ip_src:IP set_ip_dst:IP set_ttl:N\n"     \
+    "          dec_ttl set_tos:N set_l4_src:N set_l4_dst:N push_vlan:0x8100 set_vlan_vid:N\n"                \
+    "          set_vlan_pcp:N pop_vlan encap_raw:HEX decap_vxlan\n"                                          \
+    "          encap_vxlan(eth_src=MAC,eth_dst=MAC,ip_src=IP,ip_dst=IP,vni=N[,udp_dst=N][,ttl=N][,tos=N])\n" \
+    "The rule with the highest priority (0 to 65535, default 32768) counts.\n"
+
+#define OFFLOAD_HELP                                                                                        \
+    "Without a scope the whole node is meant. The smallest scope that says something counts: rule, port,\n" \
+    "slice, node.\n"                                                                                        \
+    "promote=RATE            mode auto offloads a rule at that rate: 1000, 1kpps (default 1000)\n"          \
+    "demote=RATE             ... and takes it back when it was below this one (default 100) ...\n"          \
+    "hold=TIME               ... for so long: 10s, 500ms (default 10s)\n"
+
+const struct command commands[] = {
+    {"port add", "NAME (vhost=PATH[,server=1] | dpdk=DEVARGS) [queues=N] [mtu=N] [slice=NAME]", "Add a port",
+     "vhost=PATH      a guest, by vhost-user: connects to the socket PATH that QEMU serves, again and\n"
+     "                again; with server=1, listens on PATH itself\n"
+     "dpdk=DEVARGS    an uplink, by any DPDK driver: a PCI address, net_tap0,iface=tap0 and the like\n"
+     "queues=N        receive and send queues at most (default 1)\n"
+     "mtu=N           bytes behind the Ethernet and VLAN headers (default 9000)\n"
+     "slice=NAME      whose port it is: offload modes and quotas are per slice, too\n",
+     command_port_add},
+    {"port del", "NAME", "Remove a port and the rules that name it", NULL, command_port_del},
+    {"port list", "", "List the ports", NULL, command_port_list},
+    {"port show", "NAME", "Show all about a port", NULL, command_port_show},
+    {"rule add", "RULE | -f FILE", "Add a rule, or all rules of a file ('-': standard input)",
+     RULE_HELP "A file has a rule on each line; empty lines and what stands behind '#' are passed over.\n",
+     command_rule_add},
+    {"rule del", "ID... | --port NAME | --all", "Remove rules: by id, of an input port, or all",
+     "The rules forward no packet any more when the command ends.\n", command_rule_del},
+    {"rule list", "[--port NAME]", "List the rules with their counters", NULL, command_rule_list},
+    {"flows", "[--offloaded|--onload] [--slice S] [--port P] [--watch] [--ovs]",
+     "List the rules of the vSwitch, the busiest first",
+     "--offloaded, --onload   only those that the fast path executes, or does not\n"
+     "--slice S, --port P     only those whose input port belongs to slice S, or is port P\n"
+     "--watch                 again each second, until Ctrl-C\n"
+     "--ovs                   spelled as 'ovs-appctl dpctl/dump-flows' spells its flows\n"
+     "PACKETS and BYTES are what the fast path forwarded by the rule; ONLOAD is what went to the vSwitch.\n",
+     command_flows},
+    {"offload show", "", "Show the offload modes, limits and counts", NULL, command_offload_show},
+    {"offload on", "[--slice S | --port P | --rule ID] [PARAMETER=VALUE]...", "Offload rules at once",
+     OFFLOAD_HELP, command_offload_mode},
+    {"offload off", "[--slice S | --port P | --rule ID] [PARAMETER=VALUE]...",
+     "Take rules back, and offload none", OFFLOAD_HELP, command_offload_mode},
+    {"offload auto", "[--slice S | --port P] [PARAMETER=VALUE]...", "Offload the rules that are busy",
+     OFFLOAD_HELP, command_offload_mode},
+    {"offload inherit", "(--slice S | --port P) [PARAMETER=VALUE]...", "Do as the slice, or the node, says",
+     OFFLOAD_HELP, command_offload_mode},
+    {"offload set", "[--slice S | --port P] PARAMETER=VALUE...", "Set parameters, not the mode",
+     OFFLOAD_HELP "Of the node only:\n"
+                  "table=N                 offloaded rules at most; 0: no limit of its own\n"
+                  "moves=N                 rules that begin to move in a second, at most\n"
+                  "orphans=TIME            how long the rules of a vSwitch that has gone are kept\n",
+     command_offload_set},
+    {"offload pin", "ID...", "Offload rules of the vSwitch whatever the modes say", NULL, command_offload_pin},
+    {"offload unpin", "ID...", "Let the modes decide about rules again", NULL, command_offload_pin},
+    {"offload why", "ID", "Tell why a rule of the vSwitch is not offloaded", NULL, command_offload_why},
+    {"slice list", "", "List the slices with their quotas and what they use", NULL, command_slice_list},
+    {"slice set", "NAME [rules=N] [masks=N] [operations=N]", "Set a slice's quotas; 0: no limit",
+     "rules=N                 rules of the vSwitch, of all its ports together\n"
+     "masks=N                 different masks among its rules, the sum of all ports\n"
+     "operations=N            rules added and removed in a second\n"
+     "What is over quota stays onload, and is tried again.\n",
+     command_slice_set},
+    {"moves", "", "Show how rules moved into the fast path, and how long it took", NULL, command_moves},
+    {"stats", "[PORT]", "Show the ports' counters", NULL, command_stats},
+    {"perf", "", "Show what the workers spend their time on", NULL, command_perf},
+    {"drops", "", "Show how many packets were dropped, and why", NULL, command_drops},
+    {"trace", "in=PORT (hex:DIGITS | [FIELD=VALUE]... [size=N])", "Tell what would happen to a packet, and why",
+     "The packet is given by its bytes, or by fields as in a rule (see 'vnode rule add --help'); what is\n"
+     "not given has a default. Nothing is sent and no counter changes.\n"
+     "  vnode trace in=vm1 tcp ip_src=10.0.0.1 ip_dst=10.0.0.2 l4_dst=80\n",
+     command_trace},
+    {"capture", "PORT -w FILE|- [-s BYTES] [-c COUNT]", "Write the packets of a port to a pcapng file",
+     "-w FILE         the file; '-': standard output, for example into 'tcpdump -r -' or 'wireshark -k -i -'\n"
+     "-s BYTES        keep that much of each packet (default: all)\n"
+     "-c COUNT        end after that many packets (default: with Ctrl-C)\n"
+     "Packets that the reader is too slow for are left out and counted; the port is not slowed down.\n",
+     command_capture},
+    {"events", "", "Show what happens, as it happens", "Ends with Ctrl-C.\n", command_events},
+    {"version", "", "Show the versions of this program and the fast path", NULL, command_version},
+    {"completion", "bash|zsh", "Print a completion script for the shell",
+     "For bash:  source <(vnode completion bash)\n"
+     "For zsh:   vnode completion zsh > DIRECTORY/_vnode, with DIRECTORY in $fpath\n",
+     command_completion},
+    {"stop", "", "Stop the fast path", NULL, command_stop},
+    {0},
+};
