@@ -190,26 +190,31 @@ void fake_ring_push(struct fake_ring *ring, uint16_t id, uint32_t written, uint1
 }
 
 /*
- * Buffers that lie there untaken, because they are too few for a frame, must not hide the ones that follow.
+ * Buffers that lie there untaken, because they are too few for a frame, must not hide the ones that follow:
+ * neither those that were there before, nor those that come while the wish is being written. So it is looked at again
+ * once the wish is out.
  */
 void fake_ring_want_kick(struct fake_ring *ring)
 {
     if (ring->is_packed) {
-        struct vring_packed_desc *table = ring->descriptors;
+        struct vring_packed_desc *next = (struct vring_packed_desc *)ring->descriptors + ring->next_available;
         struct vring_packed_desc_event *device = ring->used;
-        bool pending = packed_ready(ring, table[ring->next_available].flags);
 
         device->off_wrap = ring->next_available | (uint16_t)(ring->available_wrap << 15);
-        atomic_store((_Atomic uint16_t *)&device->flags, ring->event_index && !pending
-                                                             ? VRING_PACKED_EVENT_FLAG_DESC
-                                                             : VRING_PACKED_EVENT_FLAG_ENABLE);
+        atomic_store((_Atomic uint16_t *)&device->flags,
+                     ring->event_index ? VRING_PACKED_EVENT_FLAG_DESC : VRING_PACKED_EVENT_FLAG_ENABLE);
+        if (packed_ready(ring, atomic_load((_Atomic uint16_t *)&next->flags)))
+            atomic_store((_Atomic uint16_t *)&device->flags, VRING_PACKED_EVENT_FLAG_ENABLE);
     } else {
-        struct vring_avail *available = ring->available;
+        _Atomic uint16_t *index = (_Atomic uint16_t *)&((struct vring_avail *)ring->available)->idx;
         struct vring_used *used = ring->used;
+        uint16_t seen;
 
         used->flags = 0;
-        atomic_store((_Atomic uint16_t *)&used->ring[ring->size],
-                     atomic_load((_Atomic uint16_t *)&available->idx));
+        do {
+            seen = atomic_load(index);
+            atomic_store((_Atomic uint16_t *)&used->ring[ring->size], seen);
+        } while (atomic_load(index) != seen);
     }
     atomic_thread_fence(memory_order_seq_cst);
 }
