@@ -194,16 +194,22 @@ void arena_connect(struct guest *guest, const struct guest_config *config)
         fail_msg("%s", error.text);
 }
 
-void arena_echo(struct guest *guest, unsigned n)
+const char *arena_try_echo(struct guest *guest, unsigned n)
 {
+    const char *failure = NULL;
     uint64_t number = 0;
 
-    for (unsigned done = 0; done < n; done += BURST) {
-        const char *failure = exchange(guest, guest, BURST, &number);
+    for (unsigned done = 0; done < n && !failure; done += BURST)
+        failure = exchange(guest, guest, BURST, &number);
+    return failure;
+}
 
-        if (failure)
-            fail_msg("%s", failure);
-    }
+void arena_echo(struct guest *guest, unsigned n)
+{
+    const char *failure = arena_try_echo(guest, n);
+
+    if (failure)
+        fail_msg("%s", failure);
 }
 
 void arena_await_rounds(struct arena *arena, uint64_t n)

@@ -56,6 +56,9 @@ void arena_connect(struct guest *guest, const struct guest_config *config);
 /* Sends 'n' frames from a guest and waits until they come back to it, whole and in order. */
 void arena_echo(struct guest *guest, unsigned n);
 
+/* The same for a child process, in which no cmocka test may fail. Returns what went wrong, or NULL. */
+const char *arena_try_echo(struct guest *guest, unsigned n);
+
 /*
  * With the attacker gone: the fast path lives, the honest guests go on as before, the
  * attacker's port serves an honest guest, and all that the attack took is given back.
