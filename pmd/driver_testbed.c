@@ -14,7 +14,7 @@
 #include <rte_ethdev.h>
 #include <rte_log.h>
 
-#define WAIT_S 10
+#define WAIT_S 60
 #define POOL_SIZE TESTBED_POOL_SIZE
 
 char testbed_socket[64];

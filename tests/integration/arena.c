@@ -14,7 +14,7 @@
 
 #define BURST 16
 #define FRAME_SIZE 300
-#define WAIT_S 20
+#define WAIT_S 60
 /* Pools grow a little, and allocators keep what they have. Under the address sanitizer, freed memory is kept. */
 #ifdef __SANITIZE_ADDRESS__
 #define GROWTH_KIB_MAX (512u << 10)
@@ -139,7 +139,7 @@ static void serve_once(struct arena *arena)
     struct guest guest;
 
     arena_config(arena, &config);
-    arena_connect(&guest, &config);
+    arena_connect(arena, &guest, &config);
     fast_path_await_up(&arena->fast_path, "attacker");
     arena_echo(&guest, 100);
     guest_destroy(&guest);
@@ -180,7 +180,7 @@ void arena_config(const struct arena *arena, struct guest_config *config)
     config->receive.size = config->send.size = 64;
 }
 
-void arena_connect(struct guest *guest, const struct guest_config *config)
+void arena_connect(const struct arena *arena, struct guest *guest, const struct guest_config *config)
 {
     time_t deadline = time(NULL) + WAIT_S;
     struct error error = {0};
@@ -191,7 +191,7 @@ void arena_connect(struct guest *guest, const struct guest_config *config)
         code = guest_connect(guest, TEST_GUEST_WAIT_MS, &error);
     while (code && time(NULL) < deadline);
     if (code)
-        fail_msg("%s", error.text);
+        fast_path_fail(&arena->fast_path, "%s", error.text);
 }
 
 const char *arena_try_echo(struct guest *guest, unsigned n)
@@ -220,9 +220,9 @@ void arena_await_rounds(struct arena *arena, uint64_t n)
     while (arena->n_rounds < wanted && !arena->failure && time(NULL) < deadline)
         fast_path_drops(&arena->fast_path, "honest1", NULL); /* a question takes its time: no need to sleep */
     if (arena->failure)
-        fail_msg("between the honest guests %s", arena->failure);
+        fast_path_fail(&arena->fast_path, "between the honest guests %s", arena->failure);
     if (arena->n_rounds < wanted)
-        fail_msg("the honest guests stand still");
+        fast_path_fail(&arena->fast_path, "the honest guests stand still");
 }
 
 void arena_check(struct arena *arena)
@@ -242,5 +242,6 @@ void arena_check(struct arena *arena)
     assert_int_equal(now.n_fds, arena->before.n_fds);
     assert_int_equal(now.n_mappings, arena->before.n_mappings);
     if (now.resident_kib > arena->before.resident_kib + GROWTH_KIB_MAX)
-        fail_msg("the fast path has grown from %lu to %lu KiB", arena->before.resident_kib, now.resident_kib);
+        fast_path_fail(&arena->fast_path, "the fast path has grown from %lu to %lu KiB",
+                       arena->before.resident_kib, now.resident_kib);
 }

@@ -9,7 +9,7 @@
  *
  *     arena_open(&arena);
  *     arena_config(&arena, &config);
- *     arena_connect(&attacker, &config);
+ *     arena_connect(&arena, &attacker, &config);
  *     ... something hostile ...
  *     fast_path_await_reason(&arena.fast_path, "attacker", "why it was stopped");
  *     guest_destroy(&attacker);
@@ -51,7 +51,7 @@ void arena_close(struct arena *arena);
 void arena_config(const struct arena *arena, struct guest_config *config);
 
 /* Makes a guest and connects it, with retries: the one before may not be gone yet. */
-void arena_connect(struct guest *guest, const struct guest_config *config);
+void arena_connect(const struct arena *arena, struct guest *guest, const struct guest_config *config);
 
 /* Sends 'n' frames from a guest and waits until they come back to it, whole and in order. */
 void arena_echo(struct guest *guest, unsigned n);

@@ -12,7 +12,7 @@ struct guest attacker;
 
 void attack_begin(const struct guest_config *config)
 {
-    arena_connect(&attacker, config);
+    arena_connect(&arena, &attacker, config);
     if (config->start)
         fast_path_await_up(&arena.fast_path, "attacker");
 }

@@ -22,8 +22,8 @@
 
 #include "proto/rule_text.h"
 
-#define START_MS 30000 /* DPDK takes its time under sanitizers */
-#define WAIT_S 10
+#define START_MS 60000 /* DPDK takes its time under sanitizers */
+#define WAIT_S 60
 
 struct fast_path common_fast_path;
 
@@ -70,6 +70,19 @@ static void show_log(const struct fast_path *fast_path)
         fclose(file);
 }
 
+void fast_path_fail(const struct fast_path *fast_path, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    show_log(fast_path);
+    fail_msg("%s", text);
+    abort(); /* not reached: cmocka goes on with the next test */
+}
+
 static int listen_for_readiness(const struct fast_path *fast_path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -110,10 +123,8 @@ void fast_path_start(struct fast_path *fast_path)
     assert_true(fast_path->pid >= 0);
     if (!fast_path->pid)
         become_program(fast_path, program);
-    if (!is_ready(notify_fd)) {
-        show_log(fast_path);
-        fail_msg("%s did not become ready", program);
-    }
+    if (!is_ready(notify_fd))
+        fast_path_fail(fast_path, "%s did not become ready", program);
     close(notify_fd);
     file_in(fast_path, "control", path);
     fast_path->client = client_connect(path, "test", &error);
@@ -211,7 +222,7 @@ static json_t *show_port(struct fast_path *fast_path, const char *name)
     json_t *object;
 
     if (!text)
-        fail_msg("%s", error.text);
+        fast_path_fail(fast_path, "%s", error.text);
     object = json_loads(text, 0, NULL);
     free(text);
     assert_non_null(object);
@@ -236,7 +247,7 @@ void fast_path_add_rule(struct fast_path *fast_path, const char *text)
     uint8_t *count;
 
     if (rule_parse(text, RULE_TEXT_WHOLE, &ports, &rule, &error))
-        fail_msg("%s", error.text);
+        fast_path_fail(fast_path, "%s", error.text);
     body = client_begin(fast_path->client, MESSAGE_RULE_ADD);
     count = message_begin_items(body);
     assert_true(wire_put_rule(body, &rule));
@@ -264,7 +275,7 @@ void fast_path_await_up(struct fast_path *fast_path, const char *name)
         json_decref(object);
     }
     if (!up)
-        fail_msg("port %s did not come up", name);
+        fast_path_fail(fast_path, "port %s did not come up", name);
 }
 
 void fast_path_await_reason(struct fast_path *fast_path, const char *name, const char *words)
@@ -282,7 +293,7 @@ void fast_path_await_reason(struct fast_path *fast_path, const char *name, const
         json_decref(object);
     }
     if (!found)
-        fail_msg("port %s says \"%s\", not \"%s\"", name, reason, words);
+        fast_path_fail(fast_path, "port %s says \"%s\", not \"%s\"", name, reason, words);
 }
 
 uint64_t fast_path_drops(struct fast_path *fast_path, const char *name, const char *reason)
@@ -306,7 +317,7 @@ void fast_path_await_drops(struct fast_path *fast_path, const char *name, const 
     while (in_time(&deadline))
         if (fast_path_drops(fast_path, name, reason) >= n)
             return;
-    fail_msg("port %s has not dropped %lu packets as %s", name, (unsigned long)n, reason);
+    fast_path_fail(fast_path, "port %s has not dropped %lu packets as %s", name, (unsigned long)n, reason);
 }
 
 void fast_path_starts(void **state)

@@ -42,6 +42,10 @@ void fast_path_start(struct fast_path *fast_path);
 /* Asks it to stop. Fails the test unless it ends with status 0 and has logged no warning and no error. */
 void fast_path_stop(struct fast_path *fast_path);
 
+/* Fails the test that runs, and shows what the program has logged. */
+_Noreturn void fast_path_fail(const struct fast_path *fast_path, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* The name of the socket for guest port 'name'. */
 void fast_path_socket(const struct fast_path *fast_path, const char *name, char path[108]);
 
@@ -58,16 +62,16 @@ void fast_path_remove_port(struct fast_path *fast_path, const char *name);
 /* Adds a rule in the language of `vnode rule add`. */
 void fast_path_add_rule(struct fast_path *fast_path, const char *text);
 
-/* Returns when the port's guest has set up its queues; fails the test after ten seconds. */
+/* Returns when the port's guest has set up its queues; fails the test after a minute. */
 void fast_path_await_up(struct fast_path *fast_path, const char *name);
 
-/* Returns when the port is down and says why with 'words' among others; fails the test after ten seconds. */
+/* Returns when the port is down and says why with 'words' among others; fails the test after a minute. */
 void fast_path_await_reason(struct fast_path *fast_path, const char *name, const char *words);
 
 /* The counter of one drop reason ("tx-full") of a port; 'reason' NULL: of all together. */
 uint64_t fast_path_drops(struct fast_path *fast_path, const char *name, const char *reason);
 
-/* Returns when that counter has reached 'n'; fails the test after ten seconds. */
+/* Returns when that counter has reached 'n'; fails the test after a minute. */
 void fast_path_await_drops(struct fast_path *fast_path, const char *name, const char *reason, uint64_t n);
 
 /*

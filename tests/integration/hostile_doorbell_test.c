@@ -23,7 +23,7 @@
 #include "tests/integration/vswitch_peer.h"
 
 #define REASON "its call eventfd blocks"
-#define WAIT_S 20
+#define WAIT_S 60
 #define CHANCE_S 5
 #define REFUSED_MS 300
 

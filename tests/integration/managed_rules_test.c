@@ -25,7 +25,7 @@
 #define SLOT 7
 #define WINDOW 20 /* frames under way at most: the sender has 32 buffers */
 #define FRAME_SIZE 100
-#define WAIT_S 10
+#define WAIT_S 60
 
 static struct guest_pair pair;
 
@@ -300,9 +300,12 @@ static void rules_move_and_frames_are_counted_once(void **state)
 
 static void busy_rules_are_offloaded_and_idle_ones_come_back(void **state)
 {
-    change("offload/set", 4,
-           (struct message_argument[]){
-               {"scope", "port:sender", 11}, {"mode", "auto", 4}, {"promote", "200", 3}, {"hold", "1000", 4}});
+    change("offload/set", 5,
+           (struct message_argument[]){{"scope", "port:sender", 11},
+                                       {"mode", "auto", 4},
+                                       {"promote", "20", 2},
+                                       {"demote", "10", 2},
+                                       {"hold", "1000", 4}});
     add_rule();
     assert_string_equal(flow("reason", (char[32]){0}), "below-promote");
     pump_until("state", "offloaded");

@@ -22,6 +22,7 @@ void test_guest_create(struct guest *guest, const struct guest_config *config)
 
     if (guest_create(guest, config, &error))
         fail_msg("%s", error.text);
+    guest->frontend.timeout_ms = TEST_GUEST_WAIT_MS;
 }
 
 void test_guest_connect(struct guest *guest)

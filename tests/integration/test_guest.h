@@ -18,7 +18,7 @@
 #include "bench/guest/guest.h"
 #include "tests/integration/fast_path.h"
 
-#define TEST_GUEST_WAIT_MS 10000 /* for whatever it waits for */
+#define TEST_GUEST_WAIT_MS 60000 /* for whatever it waits for */
 
 /* How the guest of port 'name' is configured by default: it listens on the port's socket, without hugepages. */
 void test_guest_config(const struct fast_path *fast_path, const char *name, struct guest_config *config);
