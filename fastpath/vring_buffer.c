@@ -57,6 +57,22 @@ int packet_take_pieces(struct packet *packet, struct packet_segment *pieces, uin
     return 0;
 }
 
+void packet_put_tail(uint8_t *to, const struct packet *packet, const struct packet *next,
+                     const struct vring_buffer *next_buffer, uint32_t header_size)
+{
+    struct copy_ahead ahead = {0};
+
+    if (next && next->tail_size && next_buffer->data)
+        ahead = (struct copy_ahead){next->tail, next_buffer->data + header_size + next->head_size,
+                                    next->tail_size};
+    copy_payload_ahead(to, packet->tail, packet->tail_size, &ahead);
+    to += packet->tail_size;
+    for (uint32_t i = 0; i < packet->n_more; i++) {
+        copy_payload(to, packet->more[i].data, packet->more[i].size);
+        to += packet->more[i].size;
+    }
+}
+
 /* Copies 'size' bytes at 'from' to '*piece', from 'offset' on, and on into the pieces behind it. */
 static void pieces_append(const struct packet_segment **piece, uint32_t *offset, const uint8_t *from,
                           uint32_t size)

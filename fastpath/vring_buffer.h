@@ -176,19 +176,20 @@ static inline void offload_store(uint8_t *to, const struct packet *packet, uint3
         memcpy(to + 10, &n_buffers, 2);
 }
 
-/* Copies the frame of 'packet' to the contiguous memory at 'to'. */
-static inline void packet_put(uint8_t *to, const struct packet *packet)
+/*
+ * Copies what lies behind the head of 'packet' to 'to'. Meanwhile the lines of the frame that comes next are fetched:
+ * 'next' (NULL: none is known), whose buffer is 'next_buffer'.
+ */
+void packet_put_tail(uint8_t *to, const struct packet *packet, const struct packet *next,
+                     const struct vring_buffer *next_buffer, uint32_t header_size);
+
+/* Copies the frame of 'packet' to the contiguous memory at 'to'. 'next' is what comes next, as above. */
+static inline void packet_put(uint8_t *to, const struct packet *packet, const struct packet *next,
+                              const struct vring_buffer *next_buffer, uint32_t header_size)
 {
     copy_head(to, packet->head, packet->head_size);
-    if (packet->tail_size) {
-        to += packet->head_size;
-        copy_payload(to, packet->tail, packet->tail_size);
-        to += packet->tail_size;
-        for (uint32_t i = 0; i < packet->n_more; i++) {
-            copy_payload(to, packet->more[i].data, packet->more[i].size);
-            to += packet->more[i].size;
-        }
-    }
+    if (packet->tail_size)
+        packet_put_tail(to + packet->head_size, packet, next, next_buffer, header_size);
 }
 
 /* Writes virtio header and frame of 'packet' into 'pieces', which have room for it. */

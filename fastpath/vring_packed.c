@@ -393,7 +393,8 @@ static uint16_t packed_send_plain(struct vring_send_queue *queue, struct port_co
         if (unlikely(buffer->size < header_size + packet->size))
             break;
         offload_store(buffer->data, packet, header_size, 1);
-        packet_put(buffer->data + header_size, packet);
+        packet_put(buffer->data + header_size, packet, sent + 1 < n ? packets[sent + 1] : NULL,
+                   vring_buffer(ring, sent + 1), header_size);
         used_put(ring, batch, buffer, header_size + packet->size);
         n_bytes += packet->size;
     }
