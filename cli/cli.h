@@ -66,6 +66,8 @@ int command_version(struct cli *cli, int argc, char **argv);
 int command_capture(struct cli *cli, int argc, char **argv);
 int command_trace(struct cli *cli, int argc, char **argv);
 int command_stop(struct cli *cli, int argc, char **argv);
+int command_validate(struct cli *cli, int argc, char **argv);
+int command_graph(struct cli *cli, int argc, char **argv);
 int command_completion(struct cli *cli, int argc, char **argv);
 
 /* Parses the command line and runs the command: main(). */

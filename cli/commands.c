@@ -86,6 +86,11 @@ const struct command commands[] = {
      "-c COUNT        end after that many packets (default: with Ctrl-C)\n"
      "Packets that the reader is too slow for are left out and counted; the port is not slowed down.\n",
      command_capture},
+    {"validate", "FILE", "Check a slice file, and show each mistake with line and column",
+     "FILE: NAME.vn.yml, as schema/slice.md describes; '-': standard input. Exit code 2 when it has mistakes.\n",
+     command_validate},
+    {"graph", "FILE [--as dot|mermaid]", "Draw the nodes and links of a slice file",
+     "  vnode graph demo.vn.yml | dot -Tsvg > demo.svg\n", command_graph},
     {"events", "", "Show what happens, as it happens", "Ends with Ctrl-C.\n", command_events},
     {"version", "", "Show the versions of this program and the fast path", NULL, command_version},
     {"completion", "bash|zsh", "Print a completion script for the shell",
