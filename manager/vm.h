@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MANAGER_VM_H
+#define MANAGER_VM_H
+
+/*
+ * Virtual machines, whoever runs them: libvirt (vm_libvirt.c), or nobody, for tests (vm_fake.c).
+ *
+ *     const struct vm_driver *driver = &vm_libvirt;
+ *
+ *     driver->open(&vms, "/run/vnode/libvirt", &error);
+ *     driver->start(vms, &spec, &error);
+ *     ...
+ *     driver->stop(vms, "demo.a", &error);
+ *     driver->close(vms);
+ *
+ * A machine's name is "SLICE.NODE". All machines that a driver lists belong to this node.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/error.h"
+#include "slice/slice.h"
+
+#define VM_NAME_SIZE (SLICE_NAME_SIZE + NODE_NAME_SIZE)
+#define VM_SOCKET_SIZE 108 /* of sockaddr_un */
+
+/* A NIC of a machine. Its vhost-user socket is served by the machine; the fast path connects. */
+struct vm_nic {
+    char mac[18];
+    char socket[VM_SOCKET_SIZE];
+    uint16_t queues;
+    uint16_t mtu; /* 0: the guest's own */
+};
+
+/* All that there is to know to start a machine. */
+struct vm_spec {
+    char name[VM_NAME_SIZE];
+    uint32_t cpu;
+    uint64_t memory;               /* bytes */
+    bool hardware;                 /* KVM; else emulation */
+    bool huge;                     /* memory of hugepages */
+    char cpu_pin[SLICE_PATH_SIZE]; /* host CPUs; "": any */
+    char kernel[SLICE_PATH_SIZE];  /* with 'initrd' and 'command_line'; "": boots from 'disk' */
+    char initrd[SLICE_PATH_SIZE];
+    char command_line[SLICE_PATH_SIZE];
+    char disk[SLICE_PATH_SIZE];    /* qcow2; "": none */
+    char seed[SLICE_PATH_SIZE];    /* NoCloud image; "": none */
+    char console[SLICE_PATH_SIZE]; /* log of the serial console */
+    char agent[VM_SOCKET_SIZE];    /* socket of the guest agent's channel */
+    unsigned n_nics;
+    struct vm_nic nics[SLICE_INTERFACES_MAX];
+};
+
+enum vm_state {
+    VM_ABSENT,
+    VM_RUNNING,
+    VM_STOPPED, /* it has ended by itself, or crashed */
+};
+
+struct vms;
+
+struct vm_driver {
+    const char *name;
+
+    /* Opens the driver with a folder of its own. Returns 0, or a positive errno value with a sentence. */
+    int (*open)(struct vms **vms, const char *folder, struct error *error);
+    void (*close)(struct vms *vms);
+
+    /* Starts a machine; returns when it runs, which is before its system has booted. EEXIST: it does already. */
+    int (*start)(struct vms *vms, const struct vm_spec *spec, struct error *error);
+
+    /* Ends a machine at once, and forgets it; no error when there is none. */
+    int (*stop)(struct vms *vms, const char *name, struct error *error);
+
+    /* What a machine does. */
+    enum vm_state (*state)(struct vms *vms, const char *name);
+
+    /* Calls 'found' with the name of each machine. */
+    int (*list)(struct vms *vms, void (*found)(const char *name, void *argument), void *argument,
+                struct error *error);
+
+    /* CPU time of a machine in nanoseconds; 0: there is none. */
+    uint64_t (*cpu_time)(struct vms *vms, const char *name);
+};
+
+extern const struct vm_driver vm_libvirt, vm_fake;
+
+/* Whether KVM runs guests here: /dev/kvm opens, and the CPU has what it needs (vmx, svm). 'why' (may be NULL) says why not. */
+bool vm_hardware_works(const char **why);
+
+/* The description of a machine for libvirt, XML, to be freed; NULL: there is no memory. */
+char *vm_xml(const struct vm_spec *spec);
+
+#endif
