@@ -6,78 +6,29 @@
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-static char folder[] = "/tmp/ovsdb-test.XXXXXX";
-static char path[64], remote[80];
-static pid_t server;
+#include "manager/ovsdb_fixture.h"
 
-static void create_database(const char *database, const char *schema)
-{
-    int status;
-    pid_t pid = fork();
-
-    if (!pid) {
-        execlp("ovsdb-tool", "ovsdb-tool", "create", database, schema, NULL);
-        _exit(127);
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-}
+static struct ovsdb_fixture fixture;
 
 static int start_server(void **state)
 {
-    const char *schema = getenv("VNODE_SCHEMA");
-    char database[64], listen_option[96], control[64];
-    struct error error;
-    struct ovsdb *db = NULL;
-
-    if (!schema || !mkdtemp(folder))
-        return -1;
-    snprintf(database, sizeof database, "%s/db", folder);
-    snprintf(path, sizeof path, "%s/sock", folder);
-    snprintf(remote, sizeof remote, "unix:%s", path);
-    snprintf(listen_option, sizeof listen_option, "--remote=p%s", remote);
-    snprintf(control, sizeof control, "--unixctl=%s/ctl", folder);
-    create_database(database, schema);
-    server = fork();
-    if (!server) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        setenv("OVS_RUNDIR", folder, 1);
-        execlp("ovsdb-server", "ovsdb-server", database, listen_option, control, "-vconsole:off", NULL);
-        _exit(127);
-    }
-    /* Nothing tells when it listens but its answering. */
-    for (unsigned i = 0; i < 1000 && ovsdb_open(&db, remote, "vnode", &error); i++)
-        poll(NULL, 0, 10);
-    ovsdb_close(db);
-    return db ? 0 : -1;
+    return ovsdb_fixture_start(&fixture, getenv("VNODE_SCHEMA"), "vnode") ? 0 : -1;
 }
 
 static int stop_server(void **state)
 {
-    char file[80];
-
-    kill(server, SIGTERM);
-    waitpid(server, NULL, 0);
-    for (const char *const *name = (const char *const[]){"db", ".db.~lock~", "sock", "ctl", NULL}; *name;
-         name++) {
-        snprintf(file, sizeof file, "%s/%s", folder, *name);
-        unlink(file);
-    }
-    return rmdir(folder);
+    return ovsdb_fixture_stop(&fixture) ? 0 : -1;
 }
 
 static struct ovsdb *open_database(void)
@@ -85,7 +36,7 @@ static struct ovsdb *open_database(void)
     struct ovsdb *db;
     struct error error;
 
-    if (ovsdb_open(&db, remote, "vnode", &error))
+    if (ovsdb_open(&db, fixture.remote, "vnode", &error))
         fail_msg("%s", error.text);
     return db;
 }
@@ -134,7 +85,7 @@ static void refusals_are_sentences(void **state)
     assert_int_equal(ovsdb_transact(db, insert("red", "again"), NULL, &error), EINVAL);
     assert_non_null(strstr(error.text, "constraint violation"));
     assert_int_equal(ovsdb_transact(db, json_pack("[{s:s}]", "op", "dance"), NULL, &error), EINVAL);
-    assert_non_null(strstr(error.text, remote));
+    assert_non_null(strstr(error.text, fixture.remote));
     ovsdb_close(db);
     assert_int_equal(ovsdb_open(&db, "unix:/nonexistent", "vnode", &error), ENOENT);
     assert_null(db);
@@ -227,7 +178,7 @@ static void servers_that_misbehave(void **state)
     struct error error = {0};
     char bad[96];
 
-    snprintf(address.sun_path, sizeof address.sun_path, "%s/bad", folder);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/bad", fixture.folder);
     snprintf(bad, sizeof bad, "unix:%s", address.sun_path);
     listener = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
