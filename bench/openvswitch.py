@@ -44,10 +44,13 @@ class Driver:
 
 
 class OpenVSwitch:
-    """'pmd_core': where its PMD thread polls; 'core': where all its other threads are (None: anywhere)."""
+    """'pmd_core': where its PMD thread polls; 'core': where all its other threads are (None: anywhere).
+
+    With 'own_network', which takes root, it is in a network namespace of its own, where its bridges' devices meet no others.
+    """
 
     def __init__(self, host, name="ovs", core=0, pmd_core=1, huge=False, driver=None, settings=(),
-                 memory_mib=768):
+                 memory_mib=768, own_network=False):
         self.host = host
         self.name = name
         self.core = core
@@ -56,8 +59,11 @@ class OpenVSwitch:
         self.driver = driver
         self.settings = list(settings)  # of other_config: "key=value"
         self.memory_mib = memory_mib
+        self.prefix = ["unshare", "--net"] if own_network else []
         self.run = host.path(name)
-        self.environment = {key: self.run for key in ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR")}
+        self.environment = {key: self.run for key in ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR",
+                                                      # Where DPDK processes meet: not with others of the machine.
+                                                      "RUNTIME_DIRECTORY")}
         self.database = f"unix:{self.run}/db.sock"
         self.control = f"{self.run}/vswitchd.ctl"
         self.log = f"{name}.log"
@@ -87,7 +93,7 @@ class OpenVSwitch:
     def begin_daemon(self):
         self.vsctl("--no-wait", "set", "Open_vSwitch", ".", "dpdk_initialized=false")
         self.daemon = self.host.start(
-            [DAEMON, self.database, f"--unixctl={self.control}", "--no-chdir", "-vdpdk:warn"], core=self.core,
+            [*self.prefix, DAEMON, self.database, f"--unixctl={self.control}", "--no-chdir", "-vdpdk:warn"], core=self.core,
             log=self.log, environment=self.environment)
 
     def wait_daemon(self, seconds=START_SECONDS_MAX):

@@ -248,7 +248,8 @@ static void test_settings(void **state)
 {
     struct round_spec spec;
     struct error error;
-    char good[] = "seconds=0.25 rate=1e6 size=imix flows=1000 direction=backward window=0 verify=1";
+    char good[] = "seconds=0.25 rate=1e6 size=imix flows=1000 direction=backward window=0 verify=1 nap=1 "
+                  "write_off=2.5";
     char unknown[] = "sedonds=1";
     char wrong[] = "size=63";
     char bare[] = "size";
@@ -261,6 +262,8 @@ static void test_settings(void **state)
     assert_int_equal(spec.direction, ROUND_BACKWARD);
     assert_int_equal(spec.window, 0);
     assert_true(spec.traffic.verify);
+    assert_int_equal(spec.nap_us, 1);
+    assert_true(spec.write_off_seconds == 2.5);
     assert_int_equal(command_parse_round(unknown, &spec, &error), EINVAL);
     assert_int_equal(command_parse_round(wrong, &spec, &error), EINVAL);
     assert_int_equal(command_parse_round(bare, &spec, &error), EINVAL);
