@@ -77,6 +77,24 @@ class Offloaded(SharedOpenVSwitch):
         """All that came was forwarded by the fast path alone."""
         return super().busy_cycles()[1] == 0
 
+    def kill_daemon(self):
+        """What a crash of Open vSwitch does."""
+        self.ovs.kill_daemon()
+        self.processes.remove(self.ovs.daemon)
+
+    def begin_daemon(self):
+        """Starts Open vSwitch anew on the database that is there, as ovs-ctl does: it decides nothing yet."""
+        self.ovs.vsctl("--no-wait", "set", "Open_vSwitch", ".", "other_config:flow-restore-wait=true")
+        self.ovs.begin_daemon()
+        self.processes.append(self.ovs.daemon)
+
+    def restore_rules(self, kind, n_flows):
+        """Gives a new Open vSwitch its OpenFlow rules, and lets it decide."""
+        self.ovs.wait_daemon()
+        self.revalidators_paused = False
+        self.set_rules(kind, n_flows)
+        self.ovs.vsctl("remove", "Open_vSwitch", ".", "other_config", "flow-restore-wait")
+
     def moves(self):
         return self.fast_path.ask("moves")
 

@@ -75,6 +75,8 @@ static bool parse_setting(const char *key, const char *value, struct round_spec 
         spec->traffic.fresh = choice == 0;
     } else if (!strcmp(key, "verify") && (good = parse_number(value, 0, 1, &number))) {
         spec->traffic.verify = number != 0;
+    } else if (!strcmp(key, "flow_gaps") && (good = parse_number(value, 0, 1, &number))) {
+        spec->traffic.flow_gaps = number != 0;
     } else if (!strcmp(key, "vary") && (good = parse_choice(varies, value, &choice))) {
         spec->traffic.vary_addresses = choice == 1;
     } else if (!strcmp(key, "offload") && (good = parse_choice(offloads, value, &choice))) {

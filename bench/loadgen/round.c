@@ -175,7 +175,7 @@ static unsigned receive_burst(struct loop *loop, struct player *player)
 
     if (n == player->n_pending)
         return 0;
-    now = __rdtsc();
+    now = player->check.now = __rdtsc();
     while (done < n) {
         unsigned n_buffers = 1;
 
@@ -379,7 +379,8 @@ int round_run(struct player players[], unsigned n_players, const struct round_sp
     result->n_lost = result->n_sent - sum_received(&loop);
     for (unsigned i = 0; i < n_players; i++) {
         const struct player *player = &players[i];
-        double gap_us = (double)player->longest_gap * 1e6 / round_tsc_hz();
+        uint64_t gap = spec.traffic.flow_gaps ? player->check.longest_gap : player->longest_gap;
+        double gap_us = (double)gap * 1e6 / round_tsc_hz();
 
         result->n_reordered += player->check.n_reordered;
         result->n_damaged += player->check.n_damaged;

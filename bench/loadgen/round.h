@@ -66,7 +66,7 @@ struct round_result {
     uint64_t n_sent, n_received, n_received_bytes; /* received: while sending lasted */
     uint64_t n_lost, n_reordered, n_damaged, n_stale;
     uint64_t n_reconnects;
-    double longest_gap_us;
+    double longest_gap_us;         /* without a frame for a guest, or for a flow (flow_gaps) */
     double busy_share;             /* of the loop's time in turns that moved frames */
     double busy_cycles_per_packet; /* of the load generator: sending and receiving one frame */
     struct histogram latencies;    /* TSC ticks */
