@@ -8,7 +8,7 @@ end of another's time slice. The thread that controls the fast path runs before 
 """
 import os
 
-from harness.switches import CONTROL_CORE, FastPath, OpenVSwitch, settle
+from harness.switches import CONTROL_CORE, SWITCH_CORE, FastPath, OpenVSwitch, settle
 from harness.system import BenchError, built, run_first, wait_for
 from openvswitch import Driver
 
@@ -30,7 +30,7 @@ class SharedOpenVSwitch(OpenVSwitch):
     round_settings = warm_up_settings = NAPS
 
     def settings(self):
-        sleep = [f"pmd-maxsleep={self.pmd_sleep_us_max}"] if PMD_CORE == CONTROL_CORE else []
+        sleep = [f"pmd-maxsleep={self.pmd_sleep_us_max}"] if self.pmd_core == CONTROL_CORE else []
         return super().settings() + sleep
 
 
@@ -39,6 +39,7 @@ class Offloaded(SharedOpenVSwitch):
     name = "vnode, offload"
     memory_mib = FastPath.memory_mib + OpenVSwitch.memory_mib
     mode = "on"
+    worker_core = SWITCH_CORE
     round_settings = {"nap": 0}  # Once its flows are offloaded, the PMD thread needs the guests' core for moments only:
     pmd_sleep_us_max = 1000
 
@@ -46,14 +47,16 @@ class Offloaded(SharedOpenVSwitch):
         # Ports are added by Open vSwitch, through its driver.
         self.fast_path = FastPath(self.system, [], self.huge, self.frame_size_max, self.tso)
         self.fast_path.name = self.name + ", fast path"
+        self.fast_path.core = self.worker_core
         self.fast_path.options = (*FastPath.options, f"--offload={self.mode}")
         self.fast_path.start()
         self.processes = list(self.fast_path.processes)
         self.driver = Driver(built("pmd/librte_net_vnode.so"), self.fast_path.socket)
         self.system.cleanups.append(self.driver.remove)
         super().start()
-        # The process's first thread is the one that controls.
-        run_first([self.fast_path.processes[0].pid])
+        # The process's first thread is the one that controls. It must not keep the workers that it waits for from running.
+        if self.worker_core != CONTROL_CORE:
+            run_first([self.fast_path.processes[0].pid])
         # Moving many flows takes the time that it takes; how fast is a matter of other benchmarks.
         self.fast_path.vnode("offload", "set", "moves=1000000")
 
@@ -119,6 +122,12 @@ class Onload(Offloaded):
 
     def is_warm(self):
         return OpenVSwitch.is_warm(self)
+
+
+class OnloadPmdAlone(Onload):
+    """The same the other way round: the PMD thread has core 1, and the worker shares core 0 with the guests."""
+    name = "vnode, onload, PMD alone"
+    pmd_core, worker_core = SWITCH_CORE, CONTROL_CORE
 
 
 def start_with_guests(switch, generator):

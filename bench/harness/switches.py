@@ -83,12 +83,13 @@ class FastPath(Switch):
     name = "vnode"
     memory_mib = 512
     options = ("--rules-max=2000000",)
+    core = SWITCH_CORE
     port_match, udp_match = "", "udp"
 
     def start(self):
         self.socket = self.system.path(f"{self.key}.sock")
         self.log = f"{self.key}.log"
-        command = [built("fastpath/vnode-fastpath"), f"--cores={SWITCH_CORE}", f"--socket={self.socket}",
+        command = [built("fastpath/vnode-fastpath"), f"--cores={self.core}", f"--socket={self.socket}",
                    *self.options]
         if not self.huge:
             command.append("--no-huge")
