@@ -109,6 +109,18 @@ def threads_of(pid):
     return found
 
 
+def cpu_seconds_of_threads(pid):
+    """CPU time of each thread of a process: {(id, name): seconds}."""
+    found = {}
+    for thread, name in threads_of(pid):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file:
+                found[thread, name] = int(file.read().split()[0]) / 1e9
+        except OSError:
+            pass
+    return found
+
+
 def run_first(threads):
     """Lets threads, which must sleep when they have nothing to do, run before all others. Returns whether that is allowed."""
     try:
