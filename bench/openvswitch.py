@@ -141,21 +141,23 @@ class OpenVSwitch:
         self.vsctl("--no-wait", "set", "Open_vSwitch", ".", f'other_config:dpdk-extra="{extra}"',
                    *(f"other_config:{setting}" for setting in settings))
 
-    def port_options(self, name, path, queues=1):
-        """The settings of an interface for the guest whose socket is 'path'."""
+    def port_options(self, name, path, queues=1, slice_name=None):
+        """The settings of an interface for the guest whose socket is 'path'; with a driver, whose port it is."""
         if not self.driver:
             return ["type=dpdkvhostuserclient", f"options:vhost-server-path={path}"]
         devargs = f"net_vnode_{name},vhost={path},fastpath={self.driver.socket}"
         if queues > 1:
             devargs += f",queues={queues}"
+        if slice_name:
+            devargs += f",slice={slice_name}"
         # Without interrupts Open vSwitch would look at the link every five seconds.
         return ["type=dpdk", f'options:dpdk-devargs="{devargs}"', f"options:n_rxq={queues}",
                 "options:dpdk-lsc-interrupt=true"]
 
-    def add_port(self, bridge, name, path, number, mtu=None, port=()):
+    def add_port(self, bridge, name, path, number, mtu=None, port=(), slice_name=None):
         """The words of ovs-vsctl that add a port; 'port': settings of the port, such as "tag=10"."""
-        words = ["add-port", bridge, name, *port, "--", "set", "Interface", name, *self.port_options(name, path),
-                 f"ofport_request={number}"]
+        words = ["add-port", bridge, name, *port, "--", "set", "Interface", name,
+                 *self.port_options(name, path, slice_name=slice_name), f"ofport_request={number}"]
         return words + ([f"mtu_request={mtu}"] if mtu else [])
 
     def vsctl(self, *words, seconds=60):

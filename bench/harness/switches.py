@@ -150,6 +150,7 @@ class OpenVSwitch(Switch):
     hour_ms = 3600000
     pmd_core = SWITCH_CORE
     driver = None  # without it, its ports are dpdkvhostuserclient
+    slices = ()  # of the first ports, in their order
 
     def start(self):
         self.revalidators_paused = False
@@ -161,7 +162,8 @@ class OpenVSwitch(Switch):
         self.ovs.vsctl("add-br", "br0", "--", "set", "Bridge", "br0", "datapath_type=netdev", "fail-mode=secure")
         mtu = 9000 if self.tso else self.frame_size_max - 18
         for i, path in enumerate(self.sockets):
-            self.ovs.vsctl(*self.ovs.add_port("br0", f"vm{i}", path, i + 1, mtu))
+            slice_name = self.slices[i] if i < len(self.slices) else None
+            self.ovs.vsctl(*self.ovs.add_port("br0", f"vm{i}", path, i + 1, mtu, slice_name=slice_name))
 
     def settings(self):
         """What is set in its database before it starts."""
