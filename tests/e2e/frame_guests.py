@@ -45,6 +45,13 @@ class FrameGuests:
                          lambda: f"there should have arrived {dict(counts)} frames, and there arrived "
                          f"{ {name: len(frames) for name, frames in self.received.items()} }")
 
+    def n_received(self, names):
+        return {name: len(self.received[name]) for name in names}
+
+    def await_any(self, names, before):
+        """Returns when one of them has received more than n_received() said 'before'."""
+        self._read_until(lambda: self.n_received(names) != before, f"none of {names} received anything")
+
     def start_stream(self, name, frame, window=128):
         self.tell("stream", name, str(window), frame.hex())
 

@@ -40,6 +40,10 @@ def number(name):
     return GUESTS.index(name) + 1
 
 
+def rule_name(port, outputs):
+    return f"{port}>{','.join(sorted(outputs)) or 'drop'}"
+
+
 class Side:
     """One Open vSwitch with its guests. All of it belongs to the thread that calls start()."""
 
@@ -78,8 +82,10 @@ class Run:
         self.n_sent = collections.Counter()
         self.n_onload = collections.Counter()
         self.n_expected = collections.Counter()  # frames received
+        self.n_again = 0  # of the frames, those that come to table 0 of another bridge, too
         self.drops = []       # reasons for which the fast path may drop
         self.has_wrong_checksums = False  # the scenario sends them
+        self.more = []  # functions: what they return has to be equal, too
         for frames in self.guests.received.values():
             frames.clear()
 
@@ -98,15 +104,15 @@ class Run:
         self.guests.await_up(guests)
         for guest in guests:
             wait_until(lambda: self.switch.vsctl("get", "Interface", guest, "link_state").strip() == "up",
-                       WAIT_SECONDS, f"{self.side.name}: the link of {guest} is not up")
+                       WAIT_SECONDS, f"the link of {guest} is not up")
 
     def flows(self, text, bridge="br0"):
         """These flows, one a line, and no others."""
         lines = "\n".join(line.strip() for line in text.splitlines())
         self.switch.ofctl("replace-flows", bridge, "-", text=lines)
 
-    def ofctl(self, command, *words, bridge="br0"):
-        return self.switch.ofctl(command, bridge, *words)
+    def ofctl(self, command, *words, bridge="br0", text=None):
+        return self.switch.ofctl(command, bridge, *words, text=text)
 
     def close(self):
         if self.bridges:
@@ -118,6 +124,15 @@ class Run:
     def onload(self, sender, frames, receivers=""):
         """Sends frames that Open vSwitch will see; returns when each receiver has got all of them."""
         self._send(sender, frames, receivers, self.n_onload)
+
+    def onload_anywhere(self, sender, frames, receivers):
+        """The same, where each frame goes to one of the receivers; which, the other side decides in the same way."""
+        for frame in frames:
+            before = self.guests.n_received(receivers)
+            self.onload(sender, frame)
+            self.guests.await_any(receivers, before)
+            for receiver, n in self.guests.n_received(receivers).items():
+                self.n_expected[receiver] += n - before[receiver]
 
     def offloaded(self, sender, frames, receivers=""):
         """Sends frames that the fast path forwards, or drops, by itself."""
@@ -140,30 +155,46 @@ class Run:
         for _ in range(2):
             self.switch.appctl("revalidator/wait")
 
+    def await_counted(self):
+        """Returns when the flows of table 0 have counted all that was sent. That Open vSwitch sees them used has effects:
+        what is learned stays so, or is learned anew."""
+        wait_until(lambda: sum(int(n) for flow in self.flow_counters() for n in re.findall(r"table=0, n_packets=(\d+)", flow))
+                   == sum(self.n_sent.values()) + self.n_again, WAIT_SECONDS, f"flows did not count the frames sent, {dict(self.n_sent)}: "
+                   f"{self.flow_counters()}")
+
     def rules(self):
         """Of the fast path: the vSwitch's rules, as query("flows") tells them, each with its 'name'."""
         rules = self.side.fast_path.query("flows")
         for rule in rules:
-            outputs = sorted(action.partition(":")[2] for action in rule["actions"] if action.startswith("output:"))
-            rule["name"] = f"{rule['in']}>{','.join(outputs) or 'drop'}"
+            rule["name"] = rule_name(rule["in"], [action.partition(":")[2] for action in rule["actions"]
+                                                  if action.startswith("output:")])
         return rules
 
+    def datapath_flows(self):
+        """The flows of Open vSwitch's datapath, named as rules are."""
+        found = re.findall(r"in_port\((\w+)\).* actions:(.*)",
+                           self.switch.appctl("dpctl/dump-flows", "--names", "netdev@ovs-netdev"))
+        return [rule_name(port, [word for word in re.split("[(),]", actions) if word and word in GUESTS])
+                for port, actions in found]
+
     def await_rules(self, *names):
-        """Returns when these rules are offloaded, and there are no others."""
-        self.revalidate()
-        if not self.has_fast_path:
-            return
-        rules = []
+        """Returns when these rules are offloaded, and there are no others; on plain Open vSwitch, when there are such flows."""
+        seen = []
 
         def agrees():
-            rules[:] = self.rules()
-            return (collections.Counter(rule["name"] for rule in rules) == collections.Counter(names)
-                    and all(rule["state"] == "offloaded" for rule in rules))
+            if self.has_fast_path:
+                seen[:] = self.rules()
+                return (collections.Counter(rule["name"] for rule in seen) == collections.Counter(names)
+                        and all(rule["state"] == "offloaded" for rule in seen))
+            seen[:] = self.datapath_flows()
+            return not collections.Counter(names) - collections.Counter(seen)
+        self.revalidate()
         try:
             wait_until(agrees, RULES_SECONDS, "")
         except Failure:
-            raise Failure(f"there should be the rules {names}, and there are: "
-                          f"{[(rule['name'], rule['state'], rule['match'], rule['actions']) for rule in rules]}") from None
+            there = [(rule["name"], rule["state"], rule["reason"]) for rule in seen] if self.has_fast_path else seen
+            raise Failure(f"there should be the rules {names}, and there are: {there}; Open vSwitch has:\n"
+                          + self.switch.appctl("dpctl/dump-flows", "--names", "netdev@ovs-netdev")) from None
 
     # --- what there is to compare
 
@@ -178,6 +209,9 @@ class Run:
         found = re.findall(r"port +(\d+): rx pkts=(\d+), bytes=(\d+).*\n\s+tx pkts=(\d+), bytes=(\d+)", text)
         return {GUESTS[int(port) - 1]: [int(value) for value in values] for port, *values in found}
 
+    def comparisons(self):
+        return [self.flow_counters, self.port_counters, *self.more]
+
     def finish(self):
         """Returns what can be seen of this side when all is counted."""
         def all_counted():
@@ -185,19 +219,20 @@ class Run:
             return all(counters[name][0] == self.n_sent[name] and counters[name][2] == len(self.guests.received[name])
                        for guests in self.bridges.values() for name in guests)
         self.guests.look()
-        wait_until(all_counted, WAIT_SECONDS, f"{self.side.name}: ports did not count what guests sent {dict(self.n_sent)} "
+        self.await_counted()
+        wait_until(all_counted, WAIT_SECONDS, f"ports did not count what guests sent {dict(self.n_sent)} "
                    f"and received { {name: len(frames) for name, frames in self.guests.received.items()} }: "
                    f"{self.port_counters()}")
         self.revalidate()
         self.guests.look()
         received = {name: len(frames) for name, frames in self.guests.received.items() if frames}
         if received != dict(self.n_expected):
-            raise Failure(f"{self.side.name}: expected {dict(self.n_expected)} frames, received {received}")
+            raise Failure(f"expected {dict(self.n_expected)} frames, received {received}")
         if not self.has_wrong_checksums:
             for name, frames in self.guests.received.items():
                 for frame in frames:
                     if not checksums_are_right(frame):
-                        raise Failure(f"{self.side.name}: {name} received a frame with a wrong checksum: {frame.hex()}")
+                        raise Failure(f"{name} received a frame with a wrong checksum: {frame.hex()}")
         if self.has_fast_path:
             self._check_ways()
 
@@ -249,15 +284,18 @@ class Lab:
         runs = [Run(side) for side in self.sides]
 
         def play(run):
-            scenario(run)
-            run.finish()
+            try:
+                scenario(run)
+                run.finish()
+            except Failure as failure:
+                raise Failure(f"{run.side.name}: {failure}") from failure
         try:
             self._in_threads([lambda run=run: play(run) for run in runs])
             plain, vnode = runs
             for name in GUESTS:
                 compare_frames(name, plain.guests.received[name], vnode.guests.received[name])
-            for what in Run.flow_counters, Run.port_counters:
-                wait_equal(lambda: what(plain), lambda: what(vnode))
+            for one, other in zip(plain.comparisons(), vnode.comparisons()):
+                wait_equal(one, other)
         finally:
             self._in_threads([run.close for run in runs])
 
