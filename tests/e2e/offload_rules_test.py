@@ -193,4 +193,4 @@ def tunnels(run):
 
 
 if __name__ == "__main__":
-    run_scenarios([drops_and_tables, groups, meters, connections, controller, tunnels][3:])
+    run_scenarios([drops_and_tables, groups, meters, connections, controller, tunnels])
