@@ -80,6 +80,11 @@ bool representor_came_back(struct representor *representor, uint16_t queue, uint
     return packet_ring_came_back(&representor->queues[queue].to_vswitch, tail);
 }
 
+uint64_t representor_progress(const struct representor *representor, uint16_t queue)
+{
+    return packet_ring_progress(&representor->queues[queue].to_vswitch);
+}
+
 bool representor_is_broken(const struct representor *representor, uint16_t queue)
 {
     return atomic_load_explicit(&representor->queues[queue].to_vswitch.fault, memory_order_relaxed) !=
