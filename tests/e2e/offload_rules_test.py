@@ -132,14 +132,13 @@ def connections(run):
 
 def controller(run):
     """A bridge with no flow of its own: all are made by a learning switch in os-ken."""
-    run.bridge("abc")
-    run.switch.vsctl("set-controller", "br0", "tcp:127.0.0.1:6653", "--", "set", "Controller", "br0",
-                     "connection_mode=out-of-band", "inactivity_probe=0")
+    run.bridge("abc", flows="")
     manager = run.side.scene.start(f"{run.side.name}-controller", [
         "osken-manager", "--ofp-listen-host", "127.0.0.1", "--ofp-tcp-listen-port", "6653",
         os.path.join(HERE, "learning_controller.py")])
     try:
-        run.ofctl("del-flows")
+        run.switch.vsctl("set-controller", "br0", "tcp:127.0.0.1:6653", "--", "set", "Controller", "br0",
+                         "connection_mode=out-of-band", "inactivity_probe=0", "max_backoff=1000")
         wait_until(lambda: "CONTROLLER" in run.ofctl("dump-flows"), WAIT_SECONDS, "the controller has added no flow")
         for sender, receiver, receivers in ("a", "b", "bc"), ("b", "a", "a"), ("a", "b", "b"):
             run.onload(sender, datagrams(1, sender, receiver)[0], receivers)
