@@ -11,7 +11,7 @@
 #include "pmd/representor.h"
 
 #define LINGER_NS 10000000000ull   /* how long a connection that was given up waits for ports to be removed */
-#define LINK_CHECK_NS 150000000ull    /* the shared counters follow an event about a link within this ... */
+#define LINK_CHECK_NS 150000000ull /* the shared counters follow an event about a link within this ... */
 #define LINK_RECHECK_NS 1000000000ull /* ... unless the machine is busy */
 
 /* Connecting */

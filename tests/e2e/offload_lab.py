@@ -51,7 +51,7 @@ class Side:
         self.scene = scene
         self.name = name
         self.has_fast_path = has_fast_path
-        self.fast_path = self.switch = self.guests = None
+        self.fast_path = self.switch = self.guests = self.log = None
 
     def start(self):
         network.enter_private_network()
@@ -61,6 +61,10 @@ class Side:
             driver = Driver(build_path("pmd/librte_net_vnode.so"), self.fast_path.control)
         self.switch = make_switch(self.scene, self.name, driver, SETTINGS)
         self.switch.start()
+        if driver:  # it is to say when a port is ready
+            self.switch.appctl("dpdk/log-set", "pmd.net.vnode:info")
+            self.switch.appctl("vlog/set", "dpdk:console:info")
+        self.log = self.scene.log(self.name)
         self.guests = FrameGuests(self.scene, self.scene.path(self.name + "-guests"), GUESTS)
 
     def stop(self):
@@ -87,6 +91,7 @@ class Run:
         self.drops = []       # reasons for which the fast path may drop
         self.has_wrong_checksums = False  # the scenario sends them
         self.has_stream = False  # its frames are others on each side: the scenario checks them and all counters itself
+        self.normalise = lambda frame: frame  # makes equal what may differ; the scenario says why
         self.more = []  # functions: what they return has to be equal, too
         for frames in self.guests.received.values():
             frames.clear()
@@ -101,12 +106,20 @@ class Run:
         for guest in guests:
             words += ["--", *self.switch.add_port(name, guest, self.guests.paths[guest], number(guest),
                                                   port=(port or {}).get(guest, ()))]
+        log_size = os.path.getsize(self.side.log)
         self.switch.vsctl(*words)
-        self.flows(flows, name)
         self.guests.await_up(guests)
         for guest in guests:
-            wait_until(lambda: self.switch.vsctl("get", "Interface", guest, "link_state").strip() == "up",
-                       WAIT_SECONDS, f"the link of {guest} is not up")
+            wait_until(lambda: self._is_ready(guest, log_size), WAIT_SECONDS, f"the port of {guest} is not ready")
+        self.flows(flows, name)  # last: they may be such that end when they are not used
+
+    def _is_ready(self, guest, log_size):
+        """Open vSwitch tells of a link of type dpdk after up to five seconds, and passes frames long before."""
+        if not self.has_fast_path:
+            return self.switch.vsctl("get", "Interface", guest, "link_state").strip() == "up"
+        with open(self.side.log, encoding="utf-8") as log:
+            log.seek(log_size)
+            return f"port {guest}: it is port " in log.read()
 
     def flows(self, text, bridge="br0"):
         """These flows, one a line, and no others."""
@@ -115,6 +128,13 @@ class Run:
 
     def ofctl(self, command, *words, bridge="br0", text=None):
         return self.switch.ofctl(command, bridge, *words, text=text)
+
+    def describe(self):
+        """For who wants to know why it failed."""
+        parts = [self.switch.appctl("dpctl/dump-flows", "--names", "netdev@ovs-netdev"), f"{self.port_counters()}\n"]
+        if self.has_fast_path:
+            parts += [self.side.fast_path.vnode(command) for command in ("flows", "stats", "drops")]
+        return "".join(parts)
 
     def close(self):
         if self.bridges:
@@ -162,6 +182,11 @@ class Run:
         for _ in range(2):
             self.switch.appctl("revalidator/wait")
 
+    def forget_flows(self):
+        """Takes all flows out of the datapath and counts what they forwarded. A frame that meets a flow which leads to a controller may
+        be counted later, when the answer of the controller has come: for what that made, or not."""
+        self.switch.appctl("revalidator/purge")
+
     def await_counted(self):
         """Returns when the flows of table 0 have counted all that was sent. That Open vSwitch sees them used has effects:
         what is learned stays so, or is learned anew."""
@@ -200,8 +225,7 @@ class Run:
             wait_until(agrees, RULES_SECONDS, "")
         except Failure:
             there = [(rule["name"], rule["state"], rule["reason"]) for rule in seen] if self.has_fast_path else seen
-            raise Failure(f"there should be the rules {names}, and there are: {there}; Open vSwitch has:\n"
-                          + self.switch.appctl("dpctl/dump-flows", "--names", "netdev@ovs-netdev")) from None
+            raise Failure(f"there should be the rules {names}, and there are: {there}") from None
 
     # --- what there is to compare
 
@@ -298,12 +322,12 @@ class Lab:
                 scenario(run)
                 run.finish()
             except Failure as failure:
-                raise Failure(f"{run.side.name}: {failure}") from failure
+                raise Failure(f"{run.side.name}: {failure}\n{run.describe()}") from failure
         try:
             self._in_threads([lambda run=run: play(run) for run in runs])
             plain, vnode = runs
             for name in GUESTS:
-                compare_frames(name, plain.guests.received[name], vnode.guests.received[name])
+                compare_frames(name, *([run.normalise(frame) for frame in run.guests.received[name]] for run in runs))
             for one, other in zip(plain.comparisons(), vnode.comparisons()):
                 wait_equal(one, other)
         finally:

@@ -4,7 +4,7 @@
 tunnels, a controller. What stays onload has to be right all the same, beside what is offloaded."""
 import os
 import re
-import subprocess
+import struct
 
 from frames import ethernet, ipv4, mac_text, tag, tcp, udp, vxlan
 from harness import Failure, wait_until
@@ -41,7 +41,8 @@ def drops_and_tables(run):
     run.offloaded("b", datagrams(5, "b", "a"), "c")
     run.onload("a", datagrams(3)[0], "bb")
     run.await_rules("a>drop", "a>c", "a>drop", "b>c", "a>b,b")
-    run.offloaded("a", datagrams(3), "bb")
+    for frame in datagrams(3):  # Open vSwitch outputs a burst, and then once more; the fast path frame by frame
+        run.offloaded("a", frame, "bb")
     run.drops = ["rule"]
 
 
@@ -131,31 +132,29 @@ def connections(run):
 
 def controller(run):
     """A bridge with no flow of its own: all are made by a learning switch in os-ken."""
-    run.bridge("abc")
-    run.switch.vsctl("set-controller", "br0", "tcp:127.0.0.1:6653", "--", "set", "Controller", "br0",
-                     "connection_mode=out-of-band", "inactivity_probe=0")
+    run.bridge("abc", flows="")
     manager = run.side.scene.start(f"{run.side.name}-controller", [
         "osken-manager", "--ofp-listen-host", "127.0.0.1", "--ofp-tcp-listen-port", "6653",
         os.path.join(HERE, "learning_controller.py")])
     try:
-        run.ofctl("del-flows")
+        run.switch.vsctl("set-controller", "br0", "tcp:127.0.0.1:6653", "--", "set", "Controller", "br0",
+                         "connection_mode=out-of-band", "inactivity_probe=0", "max_backoff=1000")
         wait_until(lambda: "CONTROLLER" in run.ofctl("dump-flows"), WAIT_SECONDS, "the controller has added no flow")
-        run.onload("a", datagrams(1, "a", "b")[0], "bc")
-        run.onload("b", datagrams(1, "b", "a")[0], "a")
-        run.onload("a", datagrams(1, "a", "b")[0], "b")
-        # These came back from the controller. The next ones make flows for the datapath, when those that led to the controller are gone.
-        run.revalidate()
+        for sender, receiver, receivers in ("a", "b", "bc"), ("b", "a", "a"), ("a", "b", "b"):
+            run.onload(sender, datagrams(1, sender, receiver)[0], receivers)
+            run.forget_flows()
+        # These came back from the controller. The next ones make flows for the datapath.
         run.onload("a", datagrams(1, "a", "b")[0], "b")
         run.onload("b", datagrams(1, "b", "a")[0], "a")
         run.await_rules("a>b", "b>a")
         run.offloaded("a", datagrams(1, "a", "b"), "b")
         run.offloaded("b", datagrams(1, "b", "a"), "a")
-        run.onload("c", datagrams(1, "c", "a")[0], "a")
-        run.revalidate()
-        run.onload("c", datagrams(1, "c", "a")[0], "a")
-        run.await_rules("a>b", "b>a", "c>a")
-        run.offloaded("c", datagrams(1, "c", "a"), "a")
         run.await_counted()
+        run.onload("c", datagrams(1, "c", "a")[0], "a")
+        run.forget_flows()
+        run.onload("c", datagrams(1, "c", "a")[0], "a")
+        run.await_rules("c>a")
+        run.offloaded("c", datagrams(1, "c", "a"), "a")
     finally:
         manager.terminate()
         manager.wait()
@@ -189,6 +188,15 @@ def tunnels(run):
     for frame in datagrams(7, "b", "a"):
         run.onload("d", outer("d", "52:54:00:00:ff:01", frame), "a")
     run.await_rules("a>d", "a>b")
+    # The outer UDP port is a hash of the inner packet. rte_flow does not say which, so the fast path has its own.
+    def without_port(frame):
+        is_outer = frame[36:38] == struct.pack("!H", 4789)
+        if is_outer and not 32768 <= struct.unpack("!H", frame[34:36])[0] < 61001:
+            raise Failure(f"the outer UDP port is not one that Open vSwitch would take: {frame.hex()}")
+        return frame[:34] + bytes(2) + frame[36:] if is_outer else frame
+    if len({frame[34:36] for frame in run.guests.received["d"][1:]}) != 1:
+        raise Failure("frames of one flow have several outer UDP ports")
+    run.normalise = without_port
     run.n_again = run.n_expected["d"] + run.n_expected["a"]  # both bridges count
 
 

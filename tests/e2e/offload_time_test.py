@@ -57,7 +57,7 @@ def stations_age(run):
     run.onload("c", datagram("a", "c"), "a")
     run.onload("a", datagram("b", "a"), "b")
     run.await_rules("a>b", "b>a", "c>a")
-    send_for(run, AGEING_SECONDS + 3, ("b", datagram("a", "b"), "a"), ("a", datagram("b", "a"), "b"))
+    send_for(run, AGEING_SECONDS + 1, ("b", datagram("a", "b"), "a"), ("a", datagram("b", "a"), "b"))
     run.await_counted()
 
     def stations():
