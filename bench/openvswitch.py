@@ -44,10 +44,13 @@ class Driver:
 
 
 class OpenVSwitch:
-    """'pmd_core': where its PMD thread polls; 'core': where all its other threads are (None: anywhere)."""
+    """'pmd_core': where its PMD thread polls; 'core': where all its other threads are (None: anywhere).
+
+    With 'own_network', which takes root, it is in a network namespace of its own, where its bridges' devices meet no others.
+    """
 
     def __init__(self, host, name="ovs", core=0, pmd_core=1, huge=False, driver=None, settings=(),
-                 memory_mib=768):
+                 memory_mib=768, own_network=False):
         self.host = host
         self.name = name
         self.core = core
@@ -56,8 +59,11 @@ class OpenVSwitch:
         self.driver = driver
         self.settings = list(settings)  # of other_config: "key=value"
         self.memory_mib = memory_mib
+        self.prefix = ["unshare", "--net"] if own_network else []
         self.run = host.path(name)
-        self.environment = {key: self.run for key in ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR")}
+        self.environment = {key: self.run for key in ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR",
+                                                      # Where DPDK processes meet: not with others of the machine.
+                                                      "RUNTIME_DIRECTORY")}
         self.database = f"unix:{self.run}/db.sock"
         self.control = f"{self.run}/vswitchd.ctl"
         self.log = f"{name}.log"
@@ -87,7 +93,7 @@ class OpenVSwitch:
     def begin_daemon(self):
         self.vsctl("--no-wait", "set", "Open_vSwitch", ".", "dpdk_initialized=false")
         self.daemon = self.host.start(
-            [DAEMON, self.database, f"--unixctl={self.control}", "--no-chdir", "-vdpdk:warn"], core=self.core,
+            [*self.prefix, DAEMON, self.database, f"--unixctl={self.control}", "--no-chdir", "-vdpdk:warn"], core=self.core,
             log=self.log, environment=self.environment)
 
     def wait_daemon(self, seconds=START_SECONDS_MAX):
@@ -135,21 +141,23 @@ class OpenVSwitch:
         self.vsctl("--no-wait", "set", "Open_vSwitch", ".", f'other_config:dpdk-extra="{extra}"',
                    *(f"other_config:{setting}" for setting in settings))
 
-    def port_options(self, name, path, queues=1):
-        """The settings of an interface for the guest whose socket is 'path'."""
+    def port_options(self, name, path, queues=1, slice_name=None):
+        """The settings of an interface for the guest whose socket is 'path'; with a driver, whose port it is."""
         if not self.driver:
             return ["type=dpdkvhostuserclient", f"options:vhost-server-path={path}"]
         devargs = f"net_vnode_{name},vhost={path},fastpath={self.driver.socket}"
         if queues > 1:
             devargs += f",queues={queues}"
+        if slice_name:
+            devargs += f",slice={slice_name}"
         # Without interrupts Open vSwitch would look at the link every five seconds.
         return ["type=dpdk", f'options:dpdk-devargs="{devargs}"', f"options:n_rxq={queues}",
                 "options:dpdk-lsc-interrupt=true"]
 
-    def add_port(self, bridge, name, path, number, mtu=None, port=()):
+    def add_port(self, bridge, name, path, number, mtu=None, port=(), slice_name=None):
         """The words of ovs-vsctl that add a port; 'port': settings of the port, such as "tag=10"."""
-        words = ["add-port", bridge, name, *port, "--", "set", "Interface", name, *self.port_options(name, path),
-                 f"ofport_request={number}"]
+        words = ["add-port", bridge, name, *port, "--", "set", "Interface", name,
+                 *self.port_options(name, path, slice_name=slice_name), f"ofport_request={number}"]
         return words + ([f"mtu_request={mtu}"] if mtu else [])
 
     def vsctl(self, *words, seconds=60):

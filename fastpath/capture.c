@@ -143,7 +143,7 @@ void capture_packets(struct worker *worker, struct port *port, struct packet *co
         const struct packet *packet = packets[i];
         uint32_t size = packet->size < capture->snap_size ? packet->size : capture->snap_size;
 
-        n_dropped += !packet_to_ring(ring, packet, size, capture_mark(packet->size, direction), time_ns);
+        n_dropped += !packet_to_ring(ring, packet, size, capture_mark(packet->size, direction), time_ns, NULL);
     }
     if (n_dropped)
         packet_ring_count_dropped(ring, n_dropped);

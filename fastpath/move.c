@@ -37,6 +37,11 @@
  * a burst that go to the vSwitch last (dispatch() in forward.c); so all were delivered when the next one is sent to the vSwitch. The same makes it right that
  * a move fails, or is cancelled, when some queues are done and others are not.
  *
+ * A slow vSwitch makes moves long, and a flood of new flows makes many of them; a look at each entry before each burst would then
+ * take most of the worker's time, at the cost of all its ports. So when there are more than a few, they are looked at only when one is
+ * new, when the vSwitch has come back, while one waits for deliveries, during a pause, and every so often for what else there is
+ * (deadlines, gaps, rings that are broken or gone).
+ *
  * When things go away:
  *  - The input port has no representor, or another than the one that packets went to: no packet of the old one can come back
  *    but those that the rings back hold already, so the entry is at step 3.
@@ -65,6 +70,8 @@
 #define PATIENCE_MS 20     /* for what does not hold anybody up */
 #define PAUSE_US_MIN 2000  /* limits of a pause: that, and more when the vSwitch takes long ... */
 #define PAUSE_US_MAX 10000 /* ... but not more than that */
+#define LOOK_US_EACH \
+    1 /* between two looks at many entries for which nothing has happened, for each of them */
 
 struct move_times move_times;
 
@@ -85,7 +92,8 @@ void moves_start(uint64_t hz, uint64_t (*clock)(void))
     move_times = (struct move_times){.pause_after = hz / 1000000 * PAUSE_AFTER_US,
                                      .patience = hz / 1000 * PATIENCE_MS,
                                      .pause_min = hz / 1000000 * PAUSE_US_MIN,
-                                     .pause_max = hz / 1000000 * PAUSE_US_MAX};
+                                     .pause_max = hz / 1000000 * PAUSE_US_MAX,
+                                     .look_each = hz / 1000000 * LOOK_US_EACH};
 }
 
 static uint64_t to_ns(uint64_t ticks)
@@ -229,6 +237,7 @@ static void entry_publish(struct move_entry *entry)
     /* Before it is seen: the worker subtracts. */
     atomic_fetch_add_explicit(&queue->n_open, 1, memory_order_relaxed);
     atomic_store_explicit(&queue->entries, entry, memory_order_release);
+    atomic_fetch_add_explicit(&queue->n_published, 1, memory_order_release);
     atomic_store_explicit(&entry->queue->moves, queue, memory_order_release);
     worker_wake(entry->queue);
 }

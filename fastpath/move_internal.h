@@ -71,11 +71,16 @@ struct move {
 struct move_queue {
     /* control writes, the worker reads */
     _Atomic(struct move_entry *) entries;
+    _Atomic uint32_t n_published; /* entries so far */
 
     /* both */
     _Atomic uint32_t n_open; /* entries for the worker to look after */
 
     /* the worker only */
+    bool delivering;       /* an entry waits for packets to be delivered: each look may find that they were */
+    uint64_t seen_to;      /* representor_progress() at the last look that went through the entries ... */
+    uint32_t seen_entries; /* ... and 'n_published' then */
+    uint64_t next_look;    /* time of the next such look, if nothing happens before */
     bool paused;
     uint64_t paused_at;
     uint64_t pause_limit;   /* ticks */
@@ -87,7 +92,7 @@ struct move_queue {
 
 /* Times in ticks of the clock, set by moves_start(). */
 struct move_times {
-    uint64_t pause_after, patience, pause_min, pause_max;
+    uint64_t pause_after, patience, pause_min, pause_max, look_each;
 };
 
 extern struct move_times move_times;

@@ -7,6 +7,9 @@
 #include "fastpath/representor.h"
 #include "lib/compiler.h"
 
+/* So many entries are looked at before each burst, whether something has happened or not. */
+#define LOOK_FREELY 4
+
 /* A queue is paused for one part of the time in this many at most. */
 #define PAUSED_PART 4
 
@@ -193,28 +196,59 @@ static bool is_crowded(struct receive_queue *receive)
            receive->ops->crowded(receive);
 }
 
+/* Whether something has happened that could take entries further. */
+static bool look_is_due(const struct move_queue *queue, uint32_t n_published, uint64_t progress, uint64_t now)
+{
+    return queue->paused || queue->delivering || n_published != queue->seen_entries ||
+           progress != queue->seen_to || now >= queue->next_look;
+}
+
+/* Takes all open entries as far as they go. Returns whether one needs a pause. */
+static bool look_at_entries(struct move_queue *queue, bool may_pause, bool must_go_on, uint64_t now)
+{
+    bool needed = false;
+    unsigned n = 0;
+
+    queue->delivering = false;
+    for (struct move_entry *entry = atomic_load_explicit(&queue->entries, memory_order_acquire); entry;
+         entry = atomic_load_explicit(&entry->next, memory_order_acquire), n++) {
+        if (atomic_load_explicit(&entry->result, memory_order_relaxed) != MOVE_ENTRY_OPEN)
+            continue;
+        entry_advance(queue, entry, now);
+        if (atomic_load_explicit(&entry->result, memory_order_relaxed) != MOVE_ENTRY_OPEN)
+            continue;
+        queue->delivering |= entry->returning;
+        needed |= entry_wait(queue, entry, may_pause, must_go_on, now);
+    }
+    queue->next_look = n > LOOK_FREELY ? now + n * move_times.look_each : now;
+    return needed;
+}
+
 bool move_look(struct receive_queue *receive, uint64_t now)
 {
     struct move_queue *queue = atomic_load_explicit(&receive->moves, memory_order_acquire);
+    struct representor *representor;
+    uint64_t progress;
+    uint32_t n_published;
     bool may_pause, must_go_on, needed = false;
 
     /* Control takes the pointer away at any time. */
     if (!queue)
         return false;
+    representor = atomic_load_explicit(&receive->port->representor, memory_order_acquire);
+    /* Before the entries are looked at: what changes meanwhile is a reason to look again. */
+    progress = representor ? representor_progress(representor, receive->index) : 0;
+    n_published = atomic_load_explicit(&queue->n_published, memory_order_acquire);
+    if (!look_is_due(queue, n_published, progress, now))
+        return false;
+    queue->seen_to = progress;
+    queue->seen_entries = n_published;
     must_go_on = queue->paused && is_crowded(receive);
     may_pause = !queue->paused && now >= queue->pause_allowed;
     if (may_pause)
         queue->pause_limit = 0;
-    if (atomic_load_explicit(&queue->n_open, memory_order_relaxed) > 0) {
-        for (struct move_entry *entry = atomic_load_explicit(&queue->entries, memory_order_acquire); entry;
-             entry = atomic_load_explicit(&entry->next, memory_order_acquire)) {
-            if (atomic_load_explicit(&entry->result, memory_order_relaxed) != MOVE_ENTRY_OPEN)
-                continue;
-            entry_advance(queue, entry, now);
-            if (atomic_load_explicit(&entry->result, memory_order_relaxed) == MOVE_ENTRY_OPEN)
-                needed |= entry_wait(queue, entry, may_pause, must_go_on, now);
-        }
-    }
+    if (atomic_load_explicit(&queue->n_open, memory_order_relaxed) > 0)
+        needed = look_at_entries(queue, may_pause, must_go_on, now);
     if (queue->paused && !needed)
         pause_end(queue, now);
     else if (!queue->paused && needed)

@@ -139,6 +139,64 @@ static void one_pause_serves_all(void **state)
     assert_order(bed);
 }
 
+static void begin_many(struct bed *bed, struct rule *rules[], unsigned n, uint64_t first_id)
+{
+    bed_forward(bed, 0, 0, FLOW, 1);
+    for (unsigned i = 0; i < n; i++) {
+        rules[i] = bed_add_rule(bed, first_id + i, FLOW + i, to_out, 1);
+        assert_int_equal(move_begin(rules[i]), 0);
+    }
+    look(bed, 1);
+    look(bed, 0);
+    assert_true(pending(bed, 0));
+}
+
+static void end_many(struct rule *rules[], unsigned n)
+{
+    assert_int_equal(moves_reap(tell), n);
+    for (unsigned i = 0; i < n; i++)
+        move_back(rules[i]);
+}
+
+/* Each look at all of a flood's moves would cost more than a burst. */
+static void many_moves_are_looked_at_when_something_happens(void **state)
+{
+    struct bed *bed = *state;
+    struct rule *rules[8];
+
+    /* That the vSwitch is gone before it has come back once changes nothing by itself; it is seen in time. */
+    begin_many(bed, rules, 8, 1);
+    look(bed, 0);
+    bed_detach(bed, BED_IN);
+    look(bed, 0);
+    assert_true(pending(bed, 0));
+    now += 8 * US;
+    look(bed, 0);
+    assert_false(pending(bed, 0));
+    look(bed, 1);
+    end_many(rules, 8);
+    bed_attach(bed, BED_IN);
+    bed->ports[BED_OUT].next[FLOW] = 1; /* the first was lost with it */
+
+    /* What happens takes them further at once. */
+    begin_many(bed, rules, 8, 9);
+    pass(bed, 0, BED_OUT, 0);
+    look(bed, 0);
+    bed_poll_ring(bed, 1, BED_OUT, 0);
+    look(bed, 0);
+    assert_false(pending(bed, 0));
+    end_many(rules, 8);
+
+    /* A new one is seen at once. */
+    for (unsigned i = 0; i < 8; i++)
+        assert_int_equal(move_begin(rules[i]), 0);
+    look(bed, 1);
+    look(bed, 0);
+    assert_false(pending(bed, 0));
+    end_many(rules, 8);
+    assert_order(bed);
+}
+
 static void queues_move_each_for_itself(void **state)
 {
     struct bed *bed = *state;
@@ -300,6 +358,7 @@ int main(void)
         TEST(packets_in_between_begin_anew),
         TEST(flow_without_gaps_is_paused),
         TEST(one_pause_serves_all),
+        TEST(many_moves_are_looked_at_when_something_happens),
         TEST(queues_move_each_for_itself),
         TEST(all_outputs_are_waited_for),
         TEST(other_traffic_of_the_outputs_is_not),

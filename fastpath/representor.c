@@ -36,14 +36,18 @@ struct representor {
 
 /* Workers */
 
-bool representor_put(struct representor *representor, uint16_t queue, const struct packet *packet)
+/* Puts a packet that 'next' (NULL: nobody knows) will follow into the ring, or counts that it did not fit. */
+static bool put(struct packet_ring_producer *ring, const struct packet *packet, const struct packet *next)
 {
-    struct packet_ring_producer *ring = &representor->queues[queue].to_vswitch;
-
-    if (likely(packet_to_ring(ring, packet, packet->size, 0, 0)))
+    if (likely(packet_to_ring(ring, packet, packet->size, 0, 0, next)))
         return true;
     packet_ring_count_dropped(ring, 1);
     return false;
+}
+
+bool representor_put(struct representor *representor, uint16_t queue, const struct packet *packet)
+{
+    return put(&representor->queues[queue].to_vswitch, packet, NULL);
 }
 
 void representor_publish(struct representor *representor, uint16_t queue)
@@ -55,12 +59,13 @@ void representor_publish(struct representor *representor, uint16_t queue)
 uint16_t representor_send(struct representor *representor, uint16_t queue, struct packet *const packets[],
                           uint16_t n)
 {
+    struct packet_ring_producer *ring = &representor->queues[queue].to_vswitch;
     uint16_t n_sent = 0;
 
-    while (n_sent < n && representor_put(representor, queue, packets[n_sent]))
+    while (n_sent < n && put(ring, packets[n_sent], n_sent + 1 < n ? packets[n_sent + 1] : NULL))
         n_sent++;
     if (n_sent + 1 < n)
-        packet_ring_count_dropped(&representor->queues[queue].to_vswitch, n - n_sent - 1);
+        packet_ring_count_dropped(ring, n - n_sent - 1);
     representor_publish(representor, queue);
     return n_sent;
 }
@@ -78,6 +83,11 @@ uint64_t representor_tail(const struct representor *representor, uint16_t queue)
 bool representor_came_back(struct representor *representor, uint16_t queue, uint64_t tail)
 {
     return packet_ring_came_back(&representor->queues[queue].to_vswitch, tail);
+}
+
+uint64_t representor_progress(const struct representor *representor, uint16_t queue)
+{
+    return packet_ring_progress(&representor->queues[queue].to_vswitch);
 }
 
 bool representor_is_broken(const struct representor *representor, uint16_t queue)

@@ -73,6 +73,9 @@ uint64_t representor_tail(const struct representor *representor, uint16_t queue)
 /* Whether the vSwitch has taken all before 'tail', and then come back for more: it has output them. */
 bool representor_came_back(struct representor *representor, uint16_t queue, uint64_t tail);
 
+/* What changes when representor_came_back() may have. Only to be compared. */
+uint64_t representor_progress(const struct representor *representor, uint16_t queue);
+
 /* Whether the peer broke the ring to the vSwitch: it never comes back then. */
 bool representor_is_broken(const struct representor *representor, uint16_t queue);
 

@@ -11,7 +11,8 @@
 #include "pmd/representor.h"
 
 #define LINGER_NS 10000000000ull   /* how long a connection that was given up waits for ports to be removed */
-#define LINK_CHECK_NS 150000000ull /* the shared counters follow an event about a link within this */
+#define LINK_CHECK_NS 150000000ull /* the shared counters follow an event about a link within this ... */
+#define LINK_RECHECK_NS 1000000000ull /* ... unless the machine is busy */
 
 /* Connecting */
 
@@ -241,7 +242,9 @@ static int take_message(struct connection *connection, struct message *message, 
     if (request.kind != REQUEST_RULES)
         connection_port_reply(connection, &request, message);
     pthread_mutex_unlock(&connection->lock);
-    if (request.kind == REQUEST_RULES)
+    if (request.kind != REQUEST_RULES)
+        connection->check_links_at_ns = connection_now_ns() + LINK_CHECK_NS;
+    else
         flows_reply(connection->flows, request.cookie, message);
     return 0;
 }
@@ -273,9 +276,15 @@ static void check_links(struct connection *connection, uint64_t now, uint64_t *w
     }
     connection->check_links_at_ns = 0;
     pthread_mutex_lock(&connection->lock);
-    for (struct representor *each = connection->representors; each; each = each->next)
+    for (struct representor *each = connection->representors; each; each = each->next) {
         representor_link_changed(each);
+        /* A link that is taken to be down though it is up would cost all of the port's packets. */
+        if (each->state == REPRESENTOR_READY && !connection_port_is_up(connection, each))
+            connection->check_links_at_ns = now + LINK_RECHECK_NS;
+    }
     pthread_mutex_unlock(&connection->lock);
+    if (connection->check_links_at_ns && connection->check_links_at_ns < *wait_until_ns)
+        *wait_until_ns = connection->check_links_at_ns;
 }
 
 /* Does all that can be done now, and returns the time of the next thing to do. */

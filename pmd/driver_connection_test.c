@@ -43,6 +43,19 @@ static void fast_path_may_come_later(void **state)
     assert_false(fake_has_port(fake, "vm1"));
 }
 
+/* The event may come before the port is known to the driver; the counters follow at any time. */
+static void link_that_comes_up_late_is_seen(void **state)
+{
+    uint16_t ethdev_id;
+
+    start_fake(1);
+    ethdev_id = plug();
+    fake_await_port(fake, "vm1");
+    fake_set_link_late(fake, "vm1", true);
+    await_link(ethdev_id, true);
+    unplug(ethdev_id);
+}
+
 static void ports_come_back_with_the_fast_path(void **state)
 {
     uint16_t first, second;
@@ -213,6 +226,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(device_without_fast_path_has_no_link),
         TEST(fast_path_may_come_later),
+        TEST(link_that_comes_up_late_is_seen),
         TEST(ports_come_back_with_the_fast_path),
         TEST(fast_path_dies_under_traffic),
         TEST(other_protocol_version_is_refused_with_a_sentence),

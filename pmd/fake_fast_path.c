@@ -467,15 +467,26 @@ bool fake_has_port(struct fake_fast_path *fake, const char *name)
     return has;
 }
 
-void fake_set_link(struct fake_fast_path *fake, const char *name, bool up)
+static void set_link(struct fake_fast_path *fake, const char *name, bool up, bool tell)
 {
     struct fake_port *port;
 
     pthread_mutex_lock(&fake->lock);
     port = port_by_name(fake, name);
     set_flags(fake, port, SHARED_PORT_EXISTS | (up ? SHARED_PORT_UP : 0));
-    send_event(fake, up ? EVENT_PORT_UP : EVENT_PORT_DOWN, port);
+    if (tell)
+        send_event(fake, up ? EVENT_PORT_UP : EVENT_PORT_DOWN, port);
     pthread_mutex_unlock(&fake->lock);
+}
+
+void fake_set_link(struct fake_fast_path *fake, const char *name, bool up)
+{
+    set_link(fake, name, up, true);
+}
+
+void fake_set_link_late(struct fake_fast_path *fake, const char *name, bool up)
+{
+    set_link(fake, name, up, false);
 }
 
 struct shared_port_counters *fake_counters(struct fake_fast_path *fake, const char *name)

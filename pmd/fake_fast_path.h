@@ -66,6 +66,9 @@ bool fake_has_port(struct fake_fast_path *fake, const char *name);
 /* Sets the port's link in the shared counters, and sends the event. */
 void fake_set_link(struct fake_fast_path *fake, const char *name, bool up);
 
+/* The same without an event: that came earlier. */
+void fake_set_link_late(struct fake_fast_path *fake, const char *name, bool up);
+
 /* The counters of a port. Valid while attached. */
 struct shared_port_counters *fake_counters(struct fake_fast_path *fake, const char *name);
 

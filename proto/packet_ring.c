@@ -12,8 +12,12 @@
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
-/* How far ahead of the record being read its successors are fetched: they come from the producer's cache. */
-#define PREFETCH_DISTANCE 512
+/*
+ * So many records ahead of the one being read their successors are fetched, which come from the producer's cache: where
+ * they lie if all frames are of one size. Each record tells where the next one is, so without it their misses would
+ * follow one another.
+ */
+#define PREFETCH_RECORDS 4
 
 static const char *const fault_sentences[] = {
 #define X(id, sentence) [PACKET_RING_FAULT_##id] = sentence,
@@ -365,14 +369,15 @@ uint16_t packet_ring_peek(struct packet_ring_consumer *consumer, struct packet_r
         struct packet_ring_record record;
         enum packet_ring_fault fault;
 
-        __builtin_prefetch(data + PREFETCH_DISTANCE);
-        __builtin_prefetch(data + PREFETCH_DISTANCE + 64);
         record = read_record(data);
         fault = check_record(&record, consumer->data_size - place, consumer->produced - position);
         if (unlikely(fault != PACKET_RING_FAULT_NONE)) {
             consumer->fault = fault;
             break;
         }
+        place = (place + (uint64_t)PREFETCH_RECORDS * record.size) & (consumer->data_size - 1);
+        __builtin_prefetch(consumer->data + place);
+        __builtin_prefetch(consumer->data + place + 64);
         position += record.size;
         if (unlikely(record.kind == PACKET_RING_SKIP))
             continue;

@@ -248,6 +248,12 @@ void packet_ring_ring_doorbell(int eventfd);
  */
 bool packet_ring_came_back(struct packet_ring_producer *producer, uint64_t tail);
 
+/* The consumer's word for where it has come back to, unchecked. Only to be compared: packet_ring_came_back() may say more if it has changed. */
+static inline uint64_t packet_ring_progress(const struct packet_ring_producer *producer)
+{
+    return atomic_load_explicit(&producer->shared->came_back, memory_order_relaxed);
+}
+
 /* The position behind the last published frame. */
 static inline uint64_t packet_ring_tail(const struct packet_ring_producer *producer)
 {

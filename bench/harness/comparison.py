@@ -48,13 +48,18 @@ class Lane:
     one_flow: list = field(default_factory=list)  # cycles with one flow, the same
     latencies: list = field(default_factory=list)
 
+    def settings(self, case, **settings):
+        """Settings of a round: those of the case, then 'settings', then what the switch needs."""
+        return {**case.settings(), **settings, **self.switch.round_settings}
+
 
 def warm_up(lane, case):
     """Rounds until the switch has all flows: the cost of setting flows up is not that of forwarding."""
     clean = 0  # packets that found their flow, since the last one that did not
     for _ in range(WARM_UP_ROUNDS):
         lane.switch.clear_cycles()
-        result = lane.generator.round(seconds=WARM_UP_SECONDS, rate=0, window="auto", **case.settings())
+        result = lane.generator.round(**{"seconds": WARM_UP_SECONDS, "rate": 0, "window": "auto", **case.settings(),
+                                         **lane.switch.warm_up_settings})
         clean = clean + result["received"] if lane.switch.is_warm() else 0
         if clean >= 3 * case.flows:
             return
@@ -63,9 +68,10 @@ def warm_up(lane, case):
 
 def measure(lane, case, seconds, **settings):
     """One round; the busy cycles for each packet become its "cycles"."""
-    lane.generator.round(seconds=0.02, window="auto", rate=0, **case.settings())  # caches, sleeping threads
+    # For caches and sleeping threads.
+    lane.generator.round(**lane.settings(case, seconds=0.02, window="auto", rate=0))
     lane.switch.clear_cycles()
-    result = lane.generator.round(seconds=seconds, **case.settings(), **settings)
+    result = lane.generator.round(**lane.settings(case, seconds=seconds, **settings))
     cycles, packets = lane.switch.busy_cycles()
     result["cycles"] = cycles / packets if packets else None
     return result
@@ -117,14 +123,14 @@ def run_case(lanes, case, n_rounds, seconds, progress):
 
 def check_bytes(lane, case):
     """One round in which each byte is compared."""
-    result = lane.generator.round(**{**case.settings(), "seconds": 0.05, "rate": 0, "window": "auto", "verify": 1})
+    result = lane.generator.round(**lane.settings(case, seconds=0.05, rate=0, window="auto", verify=1))
     if result["damaged"] or not result["received"]:
         raise BenchError(f"{lane.switch.name} delivered {result['received']} packets, {result['damaged']} of them "
                          f"changed: {case}")
 
 
-def summarize(lane, case, reference):
-    """The figures of one switch in one case, a dictionary; ratios are to the lane 'reference' (may be None)."""
+def summarize(lane, case, references):
+    """The figures of one switch in one case, a dictionary; 'references': prefix of the ratios -> lane that they are to."""
     with_cycles = [r["cycles"] for r in lane.rounds if r["cycles"]]
     best = max(lane.rounds, key=lambda r: r["mpps"])
     result = {
@@ -149,12 +155,11 @@ def summarize(lane, case, reference):
     if with_one:
         result["one_flow_ratio_best"] = round(min(with_cycles) / min(one for _, one in with_one), 3)
         result["one_flow_ratio_median"] = round(statistics.median(cycles / one for cycles, one in with_one), 3)
-    if reference and reference is not lane:
+    for prefix, reference in references.items():
         ratios = [own["cycles"] / other["cycles"] for own, other in zip(lane.rounds, reference.rounds)
                   if own["cycles"] and other["cycles"]]
-        if ratios:
+        if ratios and reference is not lane:
             best_other = min(r["cycles"] for r in reference.rounds if r["cycles"])
-            result["reference"] = reference.switch.name
-            result["cycles_ratio_best"] = round(min(with_cycles) / best_other, 3)
-            result["cycles_ratio_median"] = round(statistics.median(ratios), 3)
+            result[f"{prefix}_ratio_best"] = round(min(with_cycles) / best_other, 3)
+            result[f"{prefix}_ratio_median"] = round(statistics.median(ratios), 3)
     return result

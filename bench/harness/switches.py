@@ -10,21 +10,31 @@ one run and only the one under test has the core.
 import json
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import time
 
-from harness.system import BenchError, Readiness, built, installed, wait_for, wait_for_end
+import openvswitch
+from harness.system import BenchError, Readiness, built, installed
 
 CONTROL_CORE = 0
 SWITCH_CORE = 1
 
 
+def key_of(switch):
+    """The name of a switch, or of a kind of switches, as a part of file names and on command lines."""
+    return switch.name.replace(", ", "-").replace(" ", "-")
+
+
 class Switch:
     name = ""
     memory_mib = 0  # of hugepages
+    round_settings = {"nap": 0}  # what rounds of load with this switch need (bench/loadgen/command.h) ...
+    warm_up_settings = {"nap": 0}  # ... and rounds before it has all flows
+
+    @property
+    def key(self):
+        return key_of(self)
 
     def __init__(self, system, sockets, huge, frame_size_max, tso=False):
         self.system = system
@@ -72,21 +82,29 @@ def flow_ports(flow):
 class FastPath(Switch):
     name = "vnode"
     memory_mib = 512
+    options = ("--rules-max=2000000",)
+    core = SWITCH_CORE
+    port_match, udp_match = "", "udp"
 
     def start(self):
-        self.socket = self.system.path("vnode.sock")
-        command = [built("fastpath/vnode-fastpath"), f"--cores={SWITCH_CORE}", f"--socket={self.socket}",
-                   "--rules-max=2000000"]
+        self.socket = self.system.path(f"{self.key}.sock")
+        self.log = f"{self.key}.log"
+        command = [built("fastpath/vnode-fastpath"), f"--cores={self.core}", f"--socket={self.socket}",
+                   *self.options]
         if not self.huge:
             command.append("--no-huge")
-        readiness = Readiness(self.system.path("vnode-ready"))
-        process = self.system.start(command, log="vnode.log", environment={"NOTIFY_SOCKET": readiness.path})
+        readiness = Readiness(self.system.path(f"{self.key}-ready"))
+        # A folder of its own for DPDK, which at its start waits for every process in there, paused ones too.
+        folder = self.system.path(f"{self.key}-dpdk")
+        os.makedirs(folder, exist_ok=True)
+        process = self.system.start(command, log=self.log, environment={"NOTIFY_SOCKET": readiness.path,
+                                                                        "RUNTIME_DIRECTORY": folder})
         self.processes = [process]
         is_ready = readiness.wait(process, 20)
         readiness.close()
         if not is_ready:
             raise BenchError("vnode-fastpath has ended, or is not ready after 20 s: "
-                             + self.system.log_tail("vnode.log"))
+                             + self.system.log_tail(self.log))
         for i, path in enumerate(self.sockets):
             self.vnode("port", "add", f"vm{i}", f"vhost={path}")
 
@@ -100,18 +118,22 @@ class FastPath(Switch):
     def set_rules(self, kind, n_flows):
         self.vnode("rule", "del", "--all")
         if kind == "port":
-            self.vnode("rule", "add", "in=vm0", "actions=output:vm1")
-            self.vnode("rule", "add", "in=vm1", "actions=output:vm0")
+            self.vnode("rule", "add", f"in=vm0 {self.port_match} actions=output:vm1")
+            self.vnode("rule", "add", f"in=vm1 {self.port_match} actions=output:vm0")
             return
         lines = []
         for flow in range(n_flows):
             source, destination = flow_ports(flow)
-            match = f"udp l4_src={source} l4_dst={destination}"
+            match = f"{self.udp_match} l4_src={source} l4_dst={destination}"
             lines += [f"in=vm0 {match} actions=output:vm1\n", f"in=vm1 {match} actions=output:vm0\n"]
         self.vnode("rule", "add", "-f", "-", text="".join(lines))
 
+    def ask(self, *words):
+        """What 'vnode' answers, as data."""
+        return json.loads(self.vnode(*words, "--format", "json"))
+
     def _perf(self):
-        workers = json.loads(self.vnode("perf", "--format", "json"))["workers"]
+        workers = self.ask("perf")["workers"]
         return (sum(worker["busy_cycles"] for worker in workers), sum(worker["packets"] for worker in workers))
 
     def clear_cycles(self):
@@ -124,81 +146,30 @@ class FastPath(Switch):
 class OpenVSwitch(Switch):
     name = "ovs"
     memory_mib = 1024
-    daemon = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
     flow_limit = 2500000
     hour_ms = 3600000
-    revalidators_paused = False
+    pmd_core = SWITCH_CORE
+    driver = None  # without it, its ports are dpdkvhostuserclient
+    slices = ()  # of the first ports, in their order
 
     def start(self):
-        run = self.system.path("ovs")
-        shutil.rmtree(run, ignore_errors=True)
-        os.mkdir(run)
-        os.chmod(run, 0o755)
-        self.environment = {name: run for name in ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR")}
-        self.database = f"unix:{run}/db.sock"
-        self.vswitchd = f"{run}/vswitchd.ctl"
-        installed(self.daemon, "openvswitch-switch-dpdk")
-        subprocess.run([installed("ovsdb-tool", "openvswitch-common"), "create", f"{run}/conf.db",
-                        "/usr/share/openvswitch/vswitch.ovsschema"], check=True)
-        server = self.system.start(["ovsdb-server", f"{run}/conf.db", f"--remote=p{self.database}",
-                                    f"--unixctl={run}/ovsdb.ctl"], core=CONTROL_CORE, log="ovsdb.log",
-                                   environment=self.environment)
-        # inotify would tell of the socket's file, which is there before anyone listens behind it.
-        wait_for(lambda: self._accepts(f"{run}/db.sock"), 10, "ovsdb-server")
-        self._configure()
-        daemon = self.system.start([self.daemon, self.database, f"--unixctl={self.vswitchd}", "--no-chdir"],
-                                   core=CONTROL_CORE, log="ovs.log", environment=self.environment)
-        self.processes = [server, daemon]
-        self._wait_for_daemon(daemon, 60)
-        self.vsctl("--timeout=30", "add-br", "br0", "--", "set", "Bridge", "br0", "datapath_type=netdev",
-                   "fail-mode=secure")
+        self.revalidators_paused = False
+        self.ovs = openvswitch.OpenVSwitch(self.system, self.key, core=CONTROL_CORE, pmd_core=self.pmd_core,
+                                           huge=self.huge, driver=self.driver, settings=self.settings(),
+                                           own_network=os.geteuid() == 0)
+        self.ovs.start()
+        self.processes += [self.ovs.server, self.ovs.daemon]
+        self.ovs.vsctl("add-br", "br0", "--", "set", "Bridge", "br0", "datapath_type=netdev", "fail-mode=secure")
+        mtu = 9000 if self.tso else self.frame_size_max - 18
         for i, path in enumerate(self.sockets):
-            mtu = 9000 if self.tso else self.frame_size_max - 18
-            self.vsctl("--timeout=30", "add-port", "br0", f"vm{i}", "--", "set", "Interface", f"vm{i}",
-                       "type=dpdkvhostuserclient", f"options:vhost-server-path={path}",
-                       f"mtu_request={mtu}", f"ofport_request={i + 1}")
+            slice_name = self.slices[i] if i < len(self.slices) else None
+            self.ovs.vsctl(*self.ovs.add_port("br0", f"vm{i}", path, i + 1, mtu, slice_name=slice_name))
 
-    @staticmethod
-    def _accepts(path):
-        with socket.socket(socket.AF_UNIX) as connection:
-            return connection.connect_ex(path) == 0
-
-    def _wait_for_daemon(self, daemon, seconds):
-        """The database tells when the daemon has written there that it is up."""
-        waiting = self.system.start(["ovs-vsctl", f"--db={self.database}", "wait-until", "Open_vSwitch", ".",
-                                     "dpdk_initialized=true"], log="ovs-wait.log", environment=self.environment)
-        first = wait_for_end([waiting, daemon], seconds)
-        if first is not waiting or waiting.wait():
-            raise BenchError(f"ovs-vswitchd has ended, or is not ready after {seconds} s: "
-                             + self.system.log_tail("ovs.log") + self.system.log_tail("ovs-wait.log"))
-        self.system.stop(waiting)
-
-    def _configure(self):
-        extra = "--no-pci --no-telemetry"
-        if not self.huge:
-            extra += " --no-huge --legacy-mem -m 512"
-        self.vsctl("--no-wait", "init")
-        self.vsctl("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
-                   f"other_config:dpdk-lcore-mask={1 << CONTROL_CORE:#x}",
-                   f"other_config:pmd-cpu-mask={1 << SWITCH_CORE:#x}", f'other_config:dpdk-extra="{extra}"',
-                   *(["other_config:dpdk-socket-mem=768"] if self.huge else []),
-                   f"other_config:userspace-tso-enable={str(self.tso).lower()}",
-                   "other_config:n-revalidator-threads=1", "other_config:n-handler-threads=1",
-                   # A paused switch must find its flows again, so that only the first round sets them up.
-                   f"other_config:max-idle={self.hour_ms}", f"other_config:flow-limit={self.flow_limit}")
-
-    def vsctl(self, *words):
-        return self._run("ovs-vsctl", f"--db={self.database}", *words)
-
-    def appctl(self, *words):
-        return self._run("ovs-appctl", "-t", self.vswitchd, *words)
-
-    def _run(self, *command):
-        done = subprocess.run(command, capture_output=True, text=True, check=False,
-                              env={**os.environ, **self.environment})
-        if done.returncode:
-            raise BenchError(f"{' '.join(command)}: {done.stderr.strip()} {self.system.log_tail('ovs.log')}")
-        return done.stdout
+    def settings(self):
+        """What is set in its database before it starts."""
+        # A paused switch must find its flows again, so that only the first round sets them up.
+        return [f"userspace-tso-enable={str(self.tso).lower()}", f"max-idle={self.hour_ms}",
+                f"flow-limit={self.flow_limit}"]
 
     def set_rules(self, kind, n_flows):
         # Copying both ports to a register makes Open vSwitch match them exactly in each flow that it
@@ -206,39 +177,35 @@ class OpenVSwitch(Switch):
         move = ("move:NXM_OF_UDP_SRC[]->NXM_NX_REG0[0..15],move:NXM_OF_UDP_DST[]->NXM_NX_REG0[16..31],"
                 if kind == "udp" else "")
         match = "udp," if kind == "udp" else ""
-        flows = "".join(f"{match}in_port={i},actions={move}output:{3 - i}\n" for i in (1, 2))
-        path = self.system.path("ovs-flows")
-        with open(path, "w", encoding="ascii") as file:
-            file.write(flows)
+        # Each port's neighbour is its peer: 1 and 2, 3 and 4.
+        self.replace_flows([f"{match}in_port={i},actions={move}output:{(i - 1 ^ 1) + 1}"
+                            for i in range(1, len(self.sockets) + 1)])
+
+    def replace_flows(self, flows):
+        """Sets the OpenFlow rules, and forgets what was decided by others."""
         if self.revalidators_paused:
-            self.appctl("revalidator/resume")
-        self._run("ovs-ofctl", "replace-flows", f"unix:{self.system.path('ovs')}/br0.mgmt", path)
-        self.appctl("revalidator/purge")
+            self.ovs.appctl("revalidator/resume")
+        self.ovs.ofctl("replace-flows", "br0", "-", text="".join(f"{flow}\n" for flow in flows))
+        self.ovs.appctl("revalidator/purge")
         # Revalidation would share a core with the guests, and lowers the limit of flows when it takes long.
-        self.appctl("upcall/set-flow-limit", str(self.flow_limit))
-        self.appctl("revalidator/pause")
+        self.ovs.appctl("upcall/set-flow-limit", str(self.flow_limit))
+        self.ovs.appctl("revalidator/pause")
         self.revalidators_paused = True
 
-    def _statistics(self):
-        text = self.appctl("dpif-netdev/pmd-stats-show")
-        section = re.search(rf"core_id {SWITCH_CORE}:\n(.*?)(?=\npmd|\nmain|\Z)", text, re.DOTALL).group(1)
-        return {key.strip(): float(value) for key, value
-                in re.findall(r"^\s*([^:\n]+): ([\d.]+)", section, re.MULTILINE)}
-
     def clear_cycles(self):
-        self.appctl("dpif-netdev/pmd-stats-clear")
+        self.ovs.appctl("dpif-netdev/pmd-stats-clear")
 
     def busy_cycles(self):
-        statistics = self._statistics()
+        statistics = self.ovs.pmd_statistics()
         return int(statistics["processing cycles"]), int(statistics["packets received"])
 
     def is_warm(self):
-        statistics = self._statistics()
+        statistics = self.ovs.pmd_statistics()
         return statistics["miss with success upcall"] + statistics["miss with failed upcall"] == 0
 
     def stop(self):
-        for process in self.processes:
-            process.send_signal(signal.SIGCONT)
+        self.resume()
+        self.ovs.stop()
         super().stop()
 
 
@@ -286,9 +253,6 @@ class TestPmd(Switch):
     def busy_cycles(self):
         found = re.search(r"total cycles=(\d+) / total io packets=(\d+)", self.command("show fwd stats all"))
         return (int(found.group(1)), int(found.group(2))) if found else (0, 0)
-
-
-SWITCHES = (FastPath, OpenVSwitch, TestPmd)
 
 
 def settle(switch):

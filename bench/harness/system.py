@@ -97,19 +97,47 @@ class Readiness:
         os.unlink(self.path)
 
 
-def wait_for_end(processes, seconds):
-    """The first of the processes that ends; None if none does in time."""
-    ends = {os.pidfd_open(process.pid): process for process in processes}
-    ended = select.select(list(ends), [], [], seconds)[0]
-    for end in ends:
-        os.close(end)
-    return ends[ended[0]] if ended else None
+def threads_of(pid):
+    """The threads of a process: (id, name) pairs."""
+    found = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/comm", encoding="utf-8", errors="replace") as file:
+                found.append((int(thread), file.read().strip()))
+        except OSError:
+            pass  # it has ended meanwhile
+    return found
+
+
+def cpu_seconds_of_threads(pid):
+    """CPU time of each thread of a process: {(id, name): seconds}."""
+    found = {}
+    for thread, name in threads_of(pid):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file:
+                found[thread, name] = int(file.read().split()[0]) / 1e9
+        except OSError:
+            pass
+    return found
+
+
+def run_first(threads):
+    """Lets threads, which must sleep when they have nothing to do, run before all others. Returns whether that is allowed."""
+    try:
+        for thread in threads:
+            os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        return False
+    return True
 
 
 class System:
+    Error = BenchError
+
     def __init__(self):
         self.folder = None
         self.processes = []
+        self.cleanups = []  # functions to be called on the way out, when all processes have ended
         self.huge_added = 0
 
     def __enter__(self):
@@ -124,6 +152,8 @@ class System:
             signal.signal(number, signal.SIG_IGN)
         for process in reversed(self.processes):
             self.stop(process)
+        for cleanup in self.cleanups:
+            cleanup()
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._return_hugepages()
@@ -144,6 +174,10 @@ class System:
                 os.sched_setaffinity(0, {core})
             if os.geteuid() == 0:
                 os.setpriority(os.PRIO_PROCESS, 0, -20)
+                # With autogroups, priorities count within a session only, and each session has one of its own.
+                if os.path.exists("/proc/self/autogroup"):
+                    with open("/proc/self/autogroup", "w", encoding="ascii") as file:
+                        file.write("-20")
 
         with open(self.path(log or "log"), "ab") as log_file:
             process = subprocess.Popen(command, preexec_fn=prepare, stderr=log_file,

@@ -15,6 +15,7 @@ void command_default_spec(struct round_spec *spec)
         .window = ROUND_WINDOW_AUTO,
         .sample_every = 61,
         .drain_seconds = 1,
+        .write_off_seconds = 0.02,
         .traffic = {.n_flows = 1, .frame_size = 64, .segment_size = 1448, .fresh = true},
     };
 }
@@ -74,6 +75,8 @@ static bool parse_setting(const char *key, const char *value, struct round_spec 
         spec->traffic.fresh = choice == 0;
     } else if (!strcmp(key, "verify") && (good = parse_number(value, 0, 1, &number))) {
         spec->traffic.verify = number != 0;
+    } else if (!strcmp(key, "flow_gaps") && (good = parse_number(value, 0, 1, &number))) {
+        spec->traffic.flow_gaps = number != 0;
     } else if (!strcmp(key, "vary") && (good = parse_choice(varies, value, &choice))) {
         spec->traffic.vary_addresses = choice == 1;
     } else if (!strcmp(key, "offload") && (good = parse_choice(offloads, value, &choice))) {
@@ -82,6 +85,10 @@ static bool parse_setting(const char *key, const char *value, struct round_spec 
         spec->traffic.segment_size = (uint16_t)number;
     } else if (!strcmp(key, "sample") && (good = parse_number(value, 1, 1e9, &number))) {
         spec->sample_every = (uint32_t)number;
+    } else if (!strcmp(key, "write_off") && (good = parse_number(value, 0.001, 3600, &number))) {
+        spec->write_off_seconds = number;
+    } else if (!strcmp(key, "nap") && (good = parse_number(value, 0, 100000, &number))) {
+        spec->nap_us = (uint32_t)number;
     } else if (!strcmp(key, "drain") && (good = parse_number(value, 0, 60, &number))) {
         spec->drain_seconds = number;
     } else {

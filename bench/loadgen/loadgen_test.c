@@ -186,6 +186,32 @@ static void test_check_counts_what_happened(void **state)
 }
 
 /* A changed bit anywhere is seen. */
+static void test_gaps_are_those_of_flows(void **state)
+{
+    /* Flows 0 and 1 in turns; the time at which each frame comes. */
+    static const uint64_t times[] = {1000, 1900, 2000, 2100, 2200, 5100};
+    struct traffic_spec spec = default_spec();
+    struct traffic_check check = {0};
+    struct traffic traffic;
+
+    spec.n_flows = 2;
+    spec.flow_gaps = true;
+    traffic_init(&traffic, &spec, 0, 1, 7);
+    for (unsigned round = 0; round < 2; round++) {
+        traffic.next_flow = 0;
+        traffic.next_sequence = 1;
+        assert_int_equal(traffic_check_init(&check, &traffic), 0);
+        for (unsigned i = 0; i < 6; i++) {
+            traffic_build(&traffic, frame, HEADER_SIZE);
+            check.now = times[i] - round;
+            traffic_check_frame(&check, frame, 64, 64);
+        }
+        assert_int_equal(check.n_received, 6);
+        assert_int_equal(check.longest_gap, 3000);
+    }
+    traffic_check_free(&check);
+}
+
 static void test_verify_sees_each_bit(void **state)
 {
     struct traffic_spec spec = default_spec();
@@ -248,7 +274,8 @@ static void test_settings(void **state)
 {
     struct round_spec spec;
     struct error error;
-    char good[] = "seconds=0.25 rate=1e6 size=imix flows=1000 direction=backward window=0 verify=1";
+    char good[] = "seconds=0.25 rate=1e6 size=imix flows=1000 direction=backward window=0 verify=1 nap=1 "
+                  "write_off=2.5";
     char unknown[] = "sedonds=1";
     char wrong[] = "size=63";
     char bare[] = "size";
@@ -261,6 +288,8 @@ static void test_settings(void **state)
     assert_int_equal(spec.direction, ROUND_BACKWARD);
     assert_int_equal(spec.window, 0);
     assert_true(spec.traffic.verify);
+    assert_int_equal(spec.nap_us, 1);
+    assert_true(spec.write_off_seconds == 2.5);
     assert_int_equal(command_parse_round(unknown, &spec, &error), EINVAL);
     assert_int_equal(command_parse_round(wrong, &spec, &error), EINVAL);
     assert_int_equal(command_parse_round(bare, &spec, &error), EINVAL);
@@ -328,6 +357,7 @@ int main(void)
         cmocka_unit_test(test_imix_shares),
         cmocka_unit_test(test_offloaded_checksums),
         cmocka_unit_test(test_check_counts_what_happened),
+        cmocka_unit_test(test_gaps_are_those_of_flows),
         cmocka_unit_test(test_verify_sees_each_bit),
         cmocka_unit_test(test_fresh_payload),
         cmocka_unit_test(test_settings),

@@ -6,7 +6,6 @@
 #include <time.h>
 #include <x86intrin.h>
 
-#define WRITE_OFF_US 20000
 #define CHECK_CONNECTION_US 10000
 #define CALIBRATION_NS 50000000
 
@@ -75,7 +74,7 @@ static uint16_t send_allowance(const struct loop *loop, struct player *player, u
             under_way = 0;
         }
         if (under_way >= loop->spec->window) {
-            if (now - player->peer->last_receive > ticks_of_us(WRITE_OFF_US)) {
+            if (now - player->peer->last_receive > ticks_of_us(loop->spec->write_off_seconds * 1e6)) {
                 player->n_written_off += under_way;
                 player->peer->last_receive = now;
             }
@@ -176,7 +175,7 @@ static unsigned receive_burst(struct loop *loop, struct player *player)
 
     if (n == player->n_pending)
         return 0;
-    now = __rdtsc();
+    now = player->check.now = __rdtsc();
     while (done < n) {
         unsigned n_buffers = 1;
 
@@ -227,6 +226,13 @@ static int check_connections(struct loop *loop, uint64_t now, struct error *erro
     return 0;
 }
 
+static void nap(uint32_t us)
+{
+    struct timespec time = {.tv_nsec = us * 1000L};
+
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+}
+
 /* One turn over all players; returns the number of frames moved. */
 static unsigned turn(struct loop *loop, uint64_t now, bool sending)
 {
@@ -239,6 +245,8 @@ static unsigned turn(struct loop *loop, uint64_t now, bool sending)
             n += send_burst(loop, player, now);
         n += receive_burst(loop, player);
     }
+    if (!n && loop->spec->nap_us)
+        nap(loop->spec->nap_us);
     return n;
 }
 
@@ -371,7 +379,8 @@ int round_run(struct player players[], unsigned n_players, const struct round_sp
     result->n_lost = result->n_sent - sum_received(&loop);
     for (unsigned i = 0; i < n_players; i++) {
         const struct player *player = &players[i];
-        double gap_us = (double)player->longest_gap * 1e6 / round_tsc_hz();
+        uint64_t gap = spec.traffic.flow_gaps ? player->check.longest_gap : player->longest_gap;
+        double gap_us = (double)gap * 1e6 / round_tsc_hz();
 
         result->n_reordered += player->check.n_reordered;
         result->n_damaged += player->check.n_damaged;

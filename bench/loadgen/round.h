@@ -5,11 +5,11 @@
 /*
  * One round of load: guests 2k and 2k + 1 are peers; each sends to the other, or one of them does. A round
  * has a time of sending, and then waits for what is still under way. Everything happens in the calling
- * thread, which never sleeps in a round.
+ * thread, which does not sleep in a round unless naps are asked for.
  *
  * With a window, a guest has at most so many frames under way; without one, the rings alone bound it. Frames
- * that do not arrive for WRITE_OFF_US while a window is full count as lost, so that a switch that drops does
- * not stop the round.
+ * that do not arrive for a time while a window is full are written off, so that a switch that drops does
+ * not stop the round. If it was only slow, there are more under way then than the receiver has room for.
  */
 
 #include <stdio.h>
@@ -30,8 +30,10 @@ struct round_spec {
     enum round_direction direction;
     uint32_t window; /* frames under way per sending guest; 0: no limit; ROUND_WINDOW_AUTO: as many as the
                               receiver's buffers hold */
-    uint32_t sample_every; /* each n-th frame carries the time */
-    double drain_seconds;  /* without a frame: nothing more is under way */
+    uint32_t sample_every;    /* each n-th frame carries the time */
+    double drain_seconds;     /* without a frame: nothing more is under way */
+    double write_off_seconds; /* without a frame, while a window is full */
+    uint32_t nap_us;          /* at least, after a turn in which no frame moved: others need this core, too */
     struct traffic_spec traffic;
 };
 
@@ -64,7 +66,7 @@ struct round_result {
     uint64_t n_sent, n_received, n_received_bytes; /* received: while sending lasted */
     uint64_t n_lost, n_reordered, n_damaged, n_stale;
     uint64_t n_reconnects;
-    double longest_gap_us;
+    double longest_gap_us;         /* without a frame for a guest, or for a flow (flow_gaps) */
     double busy_share;             /* of the loop's time in turns that moved frames */
     double busy_cycles_per_packet; /* of the load generator: sending and receiving one frame */
     struct histogram latencies;    /* TSC ticks */

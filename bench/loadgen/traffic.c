@@ -235,14 +235,18 @@ uint32_t traffic_next(struct traffic *traffic, uint8_t *frame)
 int traffic_check_init(struct traffic_check *check, const struct traffic *traffic)
 {
     uint32_t *last_sequences = check->last_sequences;
+    uint64_t *last_times = check->last_times;
     uint8_t *scratch = check->scratch;
 
     if (!last_sequences)
         last_sequences = aligned_alloc(2 << 20, TRAFFIC_FLOWS_MAX * sizeof *last_sequences);
+    if (!last_times && traffic->spec.flow_gaps)
+        last_times = malloc(TRAFFIC_FLOWS_MAX * sizeof *last_times);
     if (!scratch)
         scratch = malloc(TRAFFIC_FRAME_MAX);
-    *check = (struct traffic_check){.traffic = traffic, .last_sequences = last_sequences, .scratch = scratch};
-    if (!last_sequences || !scratch)
+    *check = (struct traffic_check){
+        .traffic = traffic, .last_sequences = last_sequences, .last_times = last_times, .scratch = scratch};
+    if (!last_sequences || (!last_times && traffic->spec.flow_gaps) || !scratch)
         return ENOMEM;
     memset(last_sequences, 0, traffic->spec.n_flows * sizeof *last_sequences);
     return 0;
@@ -251,9 +255,21 @@ int traffic_check_init(struct traffic_check *check, const struct traffic *traffi
 void traffic_check_free(struct traffic_check *check)
 {
     free(check->last_sequences);
+    free(check->last_times);
     free(check->scratch);
     check->last_sequences = NULL;
+    check->last_times = NULL;
     check->scratch = NULL;
+}
+
+/* Called before the frame's sequence number is noted: a flow's first frame ends no gap. */
+static void note_gap(struct traffic_check *check, uint32_t flow)
+{
+    uint64_t *last = &check->last_times[flow];
+
+    if (check->last_sequences[flow] && check->now - *last > check->longest_gap)
+        check->longest_gap = check->now - *last;
+    *last = check->now;
 }
 
 uint64_t traffic_check_frame(struct traffic_check *check, const uint8_t *frame, uint32_t size,
@@ -280,6 +296,8 @@ uint64_t traffic_check_frame(struct traffic_check *check, const uint8_t *frame, 
     }
     check->n_received++;
     check->n_bytes += size;
+    if (traffic->spec.flow_gaps)
+        note_gap(check, stamp->flow);
     if (stamp->sequence <= check->last_sequences[stamp->flow])
         check->n_reordered++;
     else

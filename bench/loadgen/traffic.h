@@ -43,7 +43,8 @@ struct traffic_spec {
     uint16_t segment_size; /* TSO: payload of a segment */
     bool vary_addresses;
     bool fresh; /* each cache line of the payload is written for each frame, and read and checked by the peer */
-    bool verify; /* each frame has an own payload, and the peer compares all of it */
+    bool verify;    /* each frame has an own payload, and the peer compares all of it */
+    bool flow_gaps; /* the peer looks for the longest time that a flow had no frame */
 };
 
 struct traffic_stamp {
@@ -104,12 +105,15 @@ static inline void traffic_set_time(const struct traffic *traffic, uint8_t *fram
 struct traffic_check {
     const struct traffic *traffic;
     uint32_t *last_sequences; /* per flow; TRAFFIC_FLOWS_MAX of them */
+    uint64_t *last_times;     /* the same, from the first round with flow_gaps on */
     uint8_t *scratch;         /* TRAFFIC_FRAME_MAX bytes */
     uint64_t n_received;      /* frames of this round */
     uint64_t n_bytes;
     uint64_t n_reordered; /* behind a later frame of their flow, or twice */
     uint64_t n_damaged;   /* other bytes, size, sender or flow than any frame that was sent */
     uint64_t n_stale;     /* of an earlier round */
+    uint64_t now;         /* what the receiver says the time is */
+    uint64_t longest_gap; /* between two frames of one flow, if the spec has flow_gaps */
 };
 
 /*

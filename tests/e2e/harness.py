@@ -42,7 +42,7 @@ class Failure(Exception):
 def wait_until(condition, seconds, what):
     """Returns what condition() returns as soon as that is true; fails after 'seconds'.
 
-    For conditions that nothing announces. Where there is an event, wait for that.
+    For conditions that nothing announces. Where there is an event, wait for that. 'what' says what is missing; or a function does.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -50,7 +50,7 @@ def wait_until(condition, seconds, what):
         if result:
             return result
         if time.monotonic() > deadline:
-            raise Failure(f"waited {seconds} s in vain: {what}")
+            raise Failure(f"waited {seconds} s in vain: {what() if callable(what) else what}")
         time.sleep(0.02)
 
 

@@ -2,44 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Debian's Open vSwitch with ports of a fast path: they come and go, and so do both processes."""
 import functools
-import os
 import re
 import signal
-import sys
 import time
 
 from fast_path import FastPath
 from harness import Failure, build_path, run_cases, wait_until
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path += [os.path.join(HERE, "..", "integration"), os.path.join(HERE, "..", "..", "bench")]
-from network import Here, Namespace, private_network  # noqa: E402
-from openvswitch import Driver, OpenVSwitch  # noqa: E402
+from switch_host import make_switch  # and where to find the following
+from network import Here, Namespace, private_network
+from openvswitch import Driver
 
 HANG_SECONDS_MAX = 3  # for what takes 0.1 s a port, on a busy machine
 DEVICES = {"tap": "uplink=[net_tap0,iface=tap0]", "veth": "uplink=[net_af_packet0,iface=up0]"}
-
-
-class Host:
-    """What bench/openvswitch.py needs, of a Scene."""
-
-    Error = Failure
-
-    def __init__(self, scene):
-        self.scene = scene
-        self.path = scene.path
-
-    def start(self, command, core=None, log="log", environment=None):
-        return self.scene.start(log.removesuffix(".log"), command, environment)
-
-    @staticmethod
-    def stop(process):
-        process.terminate()
-        process.wait(10)
-
-    def log_tail(self, log, lines=5):
-        with open(self.scene.log(log.removesuffix(".log")), encoding="utf-8", errors="replace") as file:
-            return "".join(file.readlines()[-lines:])
 
 
 class Node:
@@ -50,11 +24,7 @@ class Node:
         self.there = Namespace(scene, "up0", "10.1.0.2")
         self.here = Here(scene)
         self.driver = Driver(build_path("pmd/librte_net_vnode.so"), self.fast_path.control)
-        self.switch = OpenVSwitch(Host(scene), core=None, pmd_core=os.cpu_count() - 1, driver=self.driver,
-                                  settings=["pmd-maxsleep=200", "per-port-memory=true"])
-        # Not the folder in which DPDK processes of the machine meet.
-        os.mkdir(scene.path("dpdk"))
-        self.switch.environment["RUNTIME_DIRECTORY"] = scene.path("dpdk")
+        self.switch = make_switch(scene, driver=self.driver)
 
     def start(self):
         self.switch.start()

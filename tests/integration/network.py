@@ -16,12 +16,17 @@ def private_network(case):
     """Makes a test case run, with all that it starts, in a network namespace of its own."""
     @functools.wraps(case)
     def run_case(scene):
-        if _libc.unshare(CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), "no network namespace can be made; are you root?")
-        no_ipv6()
-        run("ip link set lo up")
+        enter_private_network()
         case(scene)
     return run_case
+
+
+def enter_private_network():
+    """A new network namespace for the thread that calls, and all that it starts."""
+    if _libc.unshare(CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "no network namespace can be made; are you root?")
+    no_ipv6()
+    run("ip link set lo up")
 
 
 def no_ipv6():
