@@ -176,7 +176,7 @@ static void servers_that_misbehave(void **state)
     };
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct error error = {0};
-    char bad[96];
+    char bad[128];
 
     snprintf(address.sun_path, sizeof address.sun_path, "%s/bad", fixture.folder);
     snprintf(bad, sizeof bad, "unix:%s", address.sun_path);
