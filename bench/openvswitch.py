@@ -168,7 +168,11 @@ class OpenVSwitch:
 
     def ofctl(self, command, bridge, *words, text=None):
         """ovs-ofctl COMMAND on a bridge, with OpenFlow 1.3 and later."""
-        return self._check(["ovs-ofctl", "-OOpenFlow15", command, f"unix:{self.run}/{bridge}.mgmt", *words], text)
+        return self._check(["ovs-ofctl", "-OOpenFlow15", command, self.management(bridge), *words], text)
+
+    def management(self, bridge):
+        """Where the bridge listens for OpenFlow."""
+        return f"unix:{self.run}/{bridge}.mgmt"
 
     def pmd_statistics(self):
         """The counters of the PMD thread, such as "processing cycles"."""

@@ -36,8 +36,8 @@
 #define BATCH 32
 #define FRAME_SIZE_MAX 2048
 #define RUNS_MAX 4096
-#define CONNECT_MS 20000
-#define SEND_MS 10000
+#define CONNECT_MS 60000
+#define SEND_MS 60000
 #define LINE_SIZE_MAX (1 << 20)
 
 static const char mark[8] = "numbered";

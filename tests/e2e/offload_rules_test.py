@@ -34,13 +34,13 @@ def drops_and_tables(run):
     run.await_rules("a>drop", "a>c", "a>b,c", "a>drop")
     for sender, frames, receivers in vectors:
         run.offloaded(sender, frames, receivers)
-    run.await_counted()
     # What b sends makes a flow for what is sent to b, and what a sends there finds that from then on.
+    run.forget_flows()
     run.onload("b", datagrams(5, "b", "a", n=1), "c")
-    run.await_rules("a>drop", "a>c", "a>drop", "b>c")
+    run.await_rules("b>c")
     run.offloaded("b", datagrams(5, "b", "a"), "c")
     run.onload("a", datagrams(3)[0], "bb")
-    run.await_rules("a>drop", "a>c", "a>drop", "b>c", "a>b,b")
+    run.await_rules("b>c", "a>b,b")
     for frame in datagrams(3):  # Open vSwitch outputs a burst, and then once more; the fast path frame by frame
         run.offloaded("a", frame, "bb")
     run.drops = ["rule"]
@@ -139,7 +139,10 @@ def controller(run):
     try:
         run.switch.vsctl("set-controller", "br0", "tcp:127.0.0.1:6653", "--", "set", "Controller", "br0",
                          "connection_mode=out-of-band", "inactivity_probe=0", "max_backoff=1000")
-        wait_until(lambda: "CONTROLLER" in run.ofctl("dump-flows"), WAIT_SECONDS, "the controller has added no flow")
+        wait_until(lambda: manager.poll() is not None or "CONTROLLER" in run.ofctl("dump-flows"), WAIT_SECONDS,
+                   "the controller has added no flow")
+        if manager.poll() is not None:
+            raise Failure(f"os-ken ended with status {manager.returncode}")
         for sender, receiver, receivers in ("a", "b", "bc"), ("b", "a", "a"), ("a", "b", "b"):
             run.onload(sender, datagrams(1, sender, receiver)[0], receivers)
             run.forget_flows()
@@ -149,7 +152,7 @@ def controller(run):
         run.await_rules("a>b", "b>a")
         run.offloaded("a", datagrams(1, "a", "b"), "b")
         run.offloaded("b", datagrams(1, "b", "a"), "a")
-        run.await_counted()
+        run.forget_flows()
         run.onload("c", datagrams(1, "c", "a")[0], "a")
         run.forget_flows()
         run.onload("c", datagrams(1, "c", "a")[0], "a")

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What depends on Open vSwitch noticing that a flow is used, though its packets pass elsewhere: idle timeouts, ageing of stations."""
+import os
 import re
 import time
 
 from frames import ethernet, ipv4, udp
 from harness import Failure, wait_until
-from offload_lab import run_scenarios
+from offload_lab import WAIT_SECONDS, run_scenarios
 
-IDLE_SECONDS = 2
+IDLE_SECONDS = 3
 AGEING_SECONDS = 15  # Open vSwitch takes no less
 
 
@@ -24,29 +25,50 @@ def send_for(run, seconds, *sends):
         time.sleep(0.1)
 
 
+def listen_for_ends(run):
+    """Returns the file to which all is written that Open vSwitch tells of flows that end."""
+    log = run.side.scene.log(f"{run.side.name}-monitor")
+    run.side.scene.start(f"{run.side.name}-monitor", ["ovs-ofctl", "-OOpenFlow15", "monitor", run.switch.management("br0"), "64",
+                                                      "watch:"], run.switch.environment)
+    wait_until(lambda: os.path.getsize(log), WAIT_SECONDS, "nobody listens")  # it writes down that there is no flow yet
+    return log
+
+
+def ended(log):
+    """The flows that ended: their UDP port, and why, and the packets and bytes they had counted."""
+    with open(log, encoding="utf-8") as file:
+        return [(int(flow), reason, int(packets), int(size)) for flow, reason, packets, size in re.findall(
+            r"FLOW_REMOVED.*tp_dst=(\d+) reason=(\w+) .*pkts(\d+) bytes(\d+)", file.read())]
+
+
 def idle_timeouts(run):
-    """A flow lives while its packets pass the fast path, and goes when they stop; a sibling that is not used goes at once."""
-    run.bridge("ab", flows=f"""
-        idle_timeout={IDLE_SECONDS},udp,tp_dst=1 actions=output:2
-        idle_timeout={IDLE_SECONDS},udp,tp_dst=2 actions=output:2""")
+    """A flow lives while its packets pass the fast path, and ends, with all of them counted, when they stop; its sibling that
+    is not used ends meanwhile."""
+    run.bridge("ab", flows="")
+    log = listen_for_ends(run)
+    run.flows(f"""
+        send_flow_rem,idle_timeout={IDLE_SECONDS},udp,tp_dst=1 actions=output:2
+        send_flow_rem,idle_timeout={IDLE_SECONDS},udp,tp_dst=2 actions=output:2
+        priority=0 actions=drop""")
     run.onload("a", datagram("b", "a", 1), "b")
     run.onload("a", datagram("b", "a", 2), "b")
     run.await_rules("a>b", "a>b")
     send_for(run, 3 * IDLE_SECONDS, ("a", datagram("b", "a", 1), "b"))
-    flows = run.flow_counters()
-    if len(flows) != 1 or "tp_dst=1 " not in flows[0]:
-        raise Failure(f"the flow that is used should be left, and there are {flows}")
+    if ended(log) != [(2, "idle", 1, 60)]:
+        raise Failure(f"the flow that is not used should have ended, and none else; there ended {ended(log)}")
     last = time.monotonic()
     run.offloaded("a", datagram("b", "a", 1), "b")
-    run.n_gone = 1
-    run.await_counted()
-    wait_until(lambda: not run.flow_counters(), 3 * IDLE_SECONDS, "the flow outlives its timeout")
+    wait_until(lambda: len(ended(log)) == 2, WAIT_SECONDS, "the flow outlives its timeout")
     if time.monotonic() - last < IDLE_SECONDS - 0.1:  # Open vSwitch's clock has a coarse tick
         raise Failure(f"the flow ended {time.monotonic() - last:.1f} s after its last frame")
-    run.await_rules()
-    # Gone means gone: what comes now finds nothing.
-    run.onload("a", datagram("b", "a", 1))
-    run.n_gone = sum(run.n_sent.values())
+    n_sent = run.n_sent["a"] - 1
+    if ended(log)[1] != (1, "idle", n_sent, 60 * n_sent):
+        raise Failure(f"the flow forwarded {n_sent} frames, and ended as {ended(log)[1]}")
+    # Gone means gone: what comes now is dropped, and that is offloaded.
+    run.await_rules("a>drop", "a>drop")
+    run.offloaded("a", datagram("b", "a", 1))
+    run.drops = ["rule"]
+    run.n_gone = n_sent + 1  # counted by flows that are gone
 
 
 def stations_age(run):
