@@ -242,7 +242,7 @@ static void nothing_is_lost_or_reordered(void **state)
     totals = moves_totals();
     print_message("%llu frames; %llu moves, %llu back, %llu missed the deadline, %llu cancelled; "
                   "p50 %llu us, p99 %llu us, %llu pauses, the longest %llu us\n",
-                  (unsigned long long)(bed->ports[BED_OUT].n_delivered + bed->ports[BED_OTHER].n_delivered),
+                  (unsigned long long)bed->ports[BED_OUT].n_delivered + bed->ports[BED_OTHER].n_delivered,
                   (unsigned long long)totals->n_ended[MOVE_DONE], (unsigned long long)totals->n_back,
                   (unsigned long long)totals->n_ended[MOVE_DEADLINE],
                   (unsigned long long)totals->n_ended[MOVE_CANCELLED],

@@ -30,7 +30,10 @@ int netns_add(const char *name, struct error *error);
 int netns_add_interface(const char *name, const struct slice_interface *interface, const char *host,
                         struct error *error);
 
-/* Ends the programs in a namespace, and removes it; no error when there is none. */
+/*
+ * Ends the programs in a namespace, and removes it; no error when there is none. The kernel takes its interfaces and their
+ * other ends away a little later.
+ */
 int netns_remove(const char *name, struct error *error);
 
 bool netns_exists(const char *name);
