@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #include "fastpath/guest_memory.h"
+#include "lib/clock.h"
 #include "lib/limits.h"
 
 #define HEADER_SIZE 12u
@@ -197,18 +198,10 @@ static bool check_message(const struct message *message)
     return refuse("it sent a request that was not agreed on");
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * INT64_C(1000) + time.tv_nsec / 1000000;
-}
-
 /* Waits for the payload, and leaves it to be read by the library. */
 static bool peek_payload(int fd, struct message *message)
 {
-    int64_t deadline = now_ms() + PAYLOAD_WAIT_MS;
+    int64_t deadline = clock_ms() + PAYLOAD_WAIT_MS;
     uint32_t size = message->header.size;
 
     if (size > PAYLOAD_SIZE_MAX)
@@ -217,7 +210,7 @@ static bool peek_payload(int fd, struct message *message)
         struct pollfd hang_up = {.fd = fd, .events = POLLRDHUP};
 
         /* Interrupted, it looks again: doorbell.c sends this thread signals. */
-        if (poll(&hang_up, 1, 1) > 0 || now_ms() >= deadline)
+        if (poll(&hang_up, 1, 1) > 0 || clock_ms() >= deadline)
             return refuse("it sent half a message");
     }
     return true;

@@ -14,17 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
+
 #define OUTPUT_SIZE 4096
 
 extern char **environ;
-
-static int64_t now_ms(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * INT64_C(1000) + time.tv_nsec / 1000000;
-}
 
 static int spawn(const char *const words[], int output, pid_t *pid)
 {
@@ -47,12 +41,12 @@ static int spawn(const char *const words[], int output, pid_t *pid)
 /* Reads the end of what a program prints, until it closes its output. Returns false when that takes too long. */
 static bool read_output(int fd, char output[OUTPUT_SIZE])
 {
-    int64_t deadline = now_ms() + COMMAND_WAIT_MS;
+    int64_t deadline = clock_ms() + COMMAND_WAIT_MS;
     size_t size = 0;
 
     for (;;) {
         struct pollfd ready = {.fd = fd, .events = POLLIN};
-        int64_t left = deadline - now_ms();
+        int64_t left = deadline - clock_ms();
         ssize_t got;
 
         if (left <= 0 || poll(&ready, 1, (int)left) == 0)

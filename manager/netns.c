@@ -15,12 +15,7 @@
 #define FOLDER "/run/netns"
 #define KILL_ROUNDS 100 /* a program may make others while we look */
 
-static int run(struct error *error, const char *const words[])
-{
-    return command_run(words, error);
-}
-
-#define RUN(error, ...) run(error, (const char *const[]){__VA_ARGS__, NULL})
+#define RUN(error, ...) command_run((const char *const[]){__VA_ARGS__, NULL}, error)
 
 bool netns_exists(const char *name)
 {

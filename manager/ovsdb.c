@@ -18,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
+
 #define MESSAGE_SIZE_MAX (64u << 20)
 #define READ_SIZE 65536u
 
@@ -35,14 +37,6 @@ struct ovsdb {
     unsigned depth; /* of braces there */
     bool in_string, escaped;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * INT64_C(1000) + time.tv_nsec / 1000000;
-}
 
 static int connect_unix(const char *path)
 {
@@ -193,7 +187,7 @@ static int parse_message(struct ovsdb *db, json_t **message, struct error *error
 static int read_more(struct ovsdb *db, int64_t deadline_ms, struct error *error)
 {
     struct pollfd ready = {.fd = db->fd, .events = POLLIN};
-    int64_t left = deadline_ms ? deadline_ms - now_ms() : 0;
+    int64_t left = deadline_ms ? deadline_ms - clock_ms() : 0;
     ssize_t got;
 
     if (poll(&ready, 1, left > 0 ? (int)left : 0) <= 0)
@@ -235,7 +229,7 @@ static int handle_request(struct ovsdb *db, json_t *message, struct error *error
 /* Waits for the answer to request 'id': '*result', to be freed. */
 static int await_answer(struct ovsdb *db, json_int_t id, json_t **result, struct error *error)
 {
-    int64_t deadline_ms = now_ms() + OVSDB_WAIT_MS;
+    int64_t deadline_ms = clock_ms() + OVSDB_WAIT_MS;
     json_t *message;
     int code;
 
@@ -245,7 +239,7 @@ static int await_answer(struct ovsdb *db, json_int_t id, json_t **result, struct
             return code;
         if (!message) {
             code = read_more(db, deadline_ms, error);
-            if (code == EAGAIN && now_ms() >= deadline_ms)
+            if (code == EAGAIN && clock_ms() >= deadline_ms)
                 return error_set(error, ETIMEDOUT, "The database server at %s has not answered within %d s.",
                                  db->remote, OVSDB_WAIT_MS / 1000);
             if (code && code != EAGAIN)

@@ -10,18 +10,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/socket.h"
 
 #define SEND_FDS_MAX 64
 #define CONNECT_RETRY_MS 10
-
-static int64_t now_ms(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * INT64_C(1000) + time.tv_nsec / 1000000;
-}
 
 static int socket_address(const char *path, struct sockaddr_un *address, struct error *error)
 {
@@ -91,7 +84,7 @@ static int try_connect(const struct frontend *frontend, int wait_ms)
 
 int frontend_connect(struct frontend *frontend, int timeout_ms, struct error *error)
 {
-    int64_t deadline_ms = now_ms() + timeout_ms;
+    int64_t deadline_ms = clock_ms() + timeout_ms;
     int64_t left_ms = timeout_ms;
 
     frontend_disconnect(frontend);
@@ -99,7 +92,7 @@ int frontend_connect(struct frontend *frontend, int timeout_ms, struct error *er
         frontend->fd = try_connect(frontend, (int)left_ms);
         if (frontend->fd >= 0)
             return 0;
-        left_ms = deadline_ms - now_ms();
+        left_ms = deadline_ms - clock_ms();
         if (left_ms <= 0)
             return error_set(error, ETIMEDOUT, "no back end has connected by %s within %d ms", frontend->path,
                              timeout_ms);
@@ -178,7 +171,7 @@ static void take_fds(struct msghdr *header, int fds[], unsigned *n_fds)
 static int receive_bytes(struct frontend *frontend, void *bytes, size_t size, int fds[], unsigned *n_fds,
                          struct error *error)
 {
-    int64_t deadline_ms = now_ms() + frontend->timeout_ms;
+    int64_t deadline_ms = clock_ms() + frontend->timeout_ms;
     size_t done = 0;
 
     while (done < size) {
@@ -192,7 +185,7 @@ static int receive_bytes(struct frontend *frontend, void *bytes, size_t size, in
                                 .msg_control = control.bytes,
                                 .msg_controllen = sizeof control.bytes};
         struct pollfd ready = {.fd = frontend->fd, .events = POLLIN};
-        int64_t left_ms = deadline_ms - now_ms();
+        int64_t left_ms = deadline_ms - clock_ms();
         ssize_t got;
 
         if (poll(&ready, 1, left_ms > 0 ? (int)left_ms : 0) == 0)
