@@ -152,6 +152,12 @@ struct slice {
  */
 struct slice *slice_parse(const char *text, size_t size, struct slice_errors *errors);
 
+/*
+ * Reads a file of at most SLICE_FILE_SIZE_MAX bytes; "-" is standard input. Returns its text, with a final NUL, to be freed; or NULL
+ * with an error at place 0:0.
+ */
+char *slice_read_file(const char *path, size_t *size, struct slice_errors *errors);
+
 /* Reads and parses the file 'path'; "-" is standard input. An error in reading has the place 0:0. */
 struct slice *slice_parse_file(const char *path, struct slice_errors *errors);
 
