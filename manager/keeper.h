@@ -85,6 +85,9 @@ int keeper_submit(struct keeper *keeper, const struct keeper_job *job, struct er
 /* Open vSwitch was started anew. Any thread. */
 void keeper_vswitch_started(struct keeper *keeper);
 
+/* Milliseconds since 1970. */
+int64_t keeper_now_ms(void);
+
 /* The rows, for reading under store_lock(). */
 struct store *keeper_store(struct keeper *keeper);
 

@@ -58,7 +58,6 @@ struct entry *keeper_entry(struct keeper *keeper, const char *name); /* made if 
 struct entry *keeper_find(struct keeper *keeper, const char *name);  /* NULL: none */
 void keeper_forget(struct keeper *keeper, struct entry *entry);
 void keeper_due(struct entry *entry, int64_t in_ms);
-int64_t keeper_now_ms(void); /* since 1970 */
 void keeper_event(struct keeper *keeper, const char *event, const char *slice, const char *node,
                   const char *text);
 void keeper_done(struct keeper *keeper, uint64_t job, const struct error *error, json_t *result);

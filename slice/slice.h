@@ -168,6 +168,9 @@ const char *slice_node_kind_name(enum slice_node_kind kind);
 const char *slice_interface_kind_name(enum slice_interface_kind kind);
 const char *slice_offload_mode_name(enum slice_offload_mode mode);
 
+/* Whether it is a name: a letter, then letters, digits, '-' and '_'; fits 'size' bytes with the final NUL. */
+bool slice_name_is_good(const char *name, size_t size);
+
 /* The index of the node called 'name', or -1. */
 int slice_find_node(const struct slice *slice, const char *name);
 
