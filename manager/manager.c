@@ -102,19 +102,23 @@ static void daemon_changed(const char *name, int pid, void *argument)
 
 /* Ending. */
 
-static void end(struct manager *manager, const struct error *error)
+/* Waits for the step that the keeper is at; nobody reads what it tells any more. */
+static void stop_keeper(struct manager *manager)
 {
-    if (manager->ending)
-        return;
-    manager->ending = true;
-    if (error)
-        manager->error = *error;
     pthread_mutex_lock(&manager->mail_lock);
     manager->mail_closed = true;
     pthread_cond_signal(&manager->mail_read);
     pthread_mutex_unlock(&manager->mail_lock);
     keeper_stop(manager->keeper);
     manager->keeper = NULL;
+}
+
+static void end(struct manager *manager)
+{
+    if (manager->ending)
+        return;
+    manager->ending = true;
+    stop_keeper(manager);
     server_close(manager->server);
     daemons_leave(manager->daemons);
     manager->daemons = NULL;
@@ -126,7 +130,7 @@ static void end(struct manager *manager, const struct error *error)
 static void on_signal(uv_signal_t *handle, int number)
 {
     log_info("ends by signal %d; what runs goes on", number);
-    end(handle->data, NULL);
+    end(handle->data);
 }
 
 /* All daemons have ended, too. */
@@ -138,13 +142,14 @@ static void is_down(void *argument)
         server_send(manager->server, manager->down_asker.peer, manager->down_reply);
     else
         json_decref(manager->down_reply);
-    end(manager, NULL);
+    end(manager);
 }
 
 static void end_daemons(struct manager *manager, json_t *reply)
 {
     struct daemons *daemons = manager->daemons;
 
+    stop_keeper(manager);
     manager->down_reply = reply;
     manager->daemons = NULL;
     daemons_stop(daemons, is_down, manager);
@@ -438,7 +443,7 @@ int manager_run(const struct config *config, bool down, struct error *error)
     if (!code)
         code = start(manager, down, &manager->error);
     if (code)
-        end(manager, NULL);
+        end(manager);
     uv_run(&manager->loop, UV_RUN_DEFAULT);
     uv_loop_close(&manager->loop);
     if (manager->lock_fd >= 0)

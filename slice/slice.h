@@ -161,6 +161,10 @@ char *slice_read_file(const char *path, size_t *size, struct slice_errors *error
 /* Reads and parses the file 'path'; "-" is standard input. An error in reading has the place 0:0. */
 struct slice *slice_parse_file(const char *path, struct slice_errors *errors);
 
+/* Notes an error at a place. */
+void slice_errors_add(struct slice_errors *errors, struct slice_place at, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Frees a slice; NULL: nothing. */
 void slice_free(struct slice *slice);
 
