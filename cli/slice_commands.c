@@ -161,11 +161,7 @@ int command_destroy(struct cli *cli, int argc, char **argv)
     char name[SLICE_NAME_SIZE];
     int code = choose_argument(cli, argc, argv, name);
 
-    if (code)
-        return code;
-    return show(cli,
-                manager_call(cli, "destroy", json_pack("{s:s}", "slice", name), print_progress, cli, &code),
-                code, print_done);
+    return code ? code : ask(cli, "destroy", json_pack("{s:s}", "slice", name), print_done);
 }
 
 /* list, inspect, usage */
