@@ -33,7 +33,7 @@ struct flow_key {
 
 static_assert(sizeof(struct flow_key) == 64, "a key is one cache line");
 
-#define VLAN_PRESENT 0x1000        /* host order: the CFI bit's place, set for every tagged frame */
+#define VLAN_PRESENT 0x1000 /* host order: the CFI bit's place, set for every tagged frame */
 #define VLAN_AD_OUTER 1
 #define VLAN_AD_INNER 2
 #define TUNNEL_PRESENT 0x80000000u /* host order */

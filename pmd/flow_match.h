@@ -15,7 +15,7 @@ enum flow_presence { FLOW_MAYBE, FLOW_ABSENT, FLOW_PRESENT };
 struct flow_tag {
     enum flow_presence presence;
     enum flow_presence service; /* it is 802.1ad (present), 802.1Q (absent) */
-    uint16_t tci, tci_mask; /* host order; 3 bits priority, 0, 12 bits identifier */
+    uint16_t tci, tci_mask;     /* host order; 3 bits priority, 0, 12 bits identifier */
 };
 
 struct flow_match {
