@@ -88,14 +88,23 @@ static int look(struct ovsdb *db, const char *name, struct present *present, str
     return 0;
 }
 
+/* A map column's value. */
+static json_t *option_map(const struct bridge_port *port)
+{
+    json_t *pairs = json_array();
+
+    for (unsigned i = 0; i < port->n_options; i++)
+        json_array_append_new(pairs, json_pack("[s, s]", port->options[i].key, port->options[i].value));
+    return json_pack("[s, o]", "map", pairs);
+}
+
 static json_t *interface_row(const struct bridge_port *port)
 {
-    json_t *row = json_pack("{s:s, s:s}", "name", port->name, "type", port->type);
+    json_t *row =
+        json_pack("{s:s, s:s, s:o}", "name", port->name, "type", port->type, "options", option_map(port));
 
     if (port->number)
         json_object_set_new(row, "ofport_request", json_integer(port->number));
-    if (port->value[0])
-        json_object_set_new(row, "options", json_pack("[s, [[s, s]]]", "map", port->option, port->value));
     if (port->mtu)
         json_object_set_new(row, "mtu_request", json_integer(port->mtu));
     return row;
@@ -116,15 +125,25 @@ static json_t *insert_port(json_t *operations, const struct bridge_port *port, u
     return json_pack("[s, s]", "named-uuid", name);
 }
 
+/* Whether an interface has these options, and no other. */
+static bool has_options(const json_t *interface, const struct bridge_port *port)
+{
+    for (unsigned i = 0; i < port->n_options; i++) {
+        const char *value = ovsdb_map_get(interface, "options", port->options[i].key);
+
+        if (!value || strcmp(value, port->options[i].value) != 0)
+            return false;
+    }
+    return json_array_size(json_array_get(json_object_get(interface, "options"), 1)) == port->n_options;
+}
+
 static bool is_as_wanted(const struct present *present, const json_t *port_row, const struct bridge_port *port)
 {
     const json_t *interface = row_of(present->interfaces, json_object_get(port_row, "interfaces"));
-    const char *value = ovsdb_map_get(interface, "options", port->option);
 
     return interface && !strcmp(text(interface, "type"), port->type) &&
            has_number(interface, "ofport_request", port->number) &&
-           (!port->mtu || has_number(interface, "mtu_request", port->mtu)) &&
-           !strcmp(value ? value : "", port->value);
+           (!port->mtu || has_number(interface, "mtu_request", port->mtu)) && has_options(interface, port);
 }
 
 /* The bridge's row of a port of that name, or NULL. */

@@ -20,16 +20,23 @@
 
 #define BRIDGE_NAME_SIZE INTERFACE_NAME_SIZE
 #define BRIDGE_OPTION_SIZE 512
+#define BRIDGE_OPTIONS_MAX 3
 #define BRIDGE_WAIT_MS 30000
+
+/* "dpdk-devargs", "peer", "n_rxq" ... */
+struct bridge_option {
+    char key[20];
+    char value[BRIDGE_OPTION_SIZE];
+};
 
 /* A port with its one interface. */
 struct bridge_port {
     char name[BRIDGE_NAME_SIZE];
-    char type[16];                  /* "dpdk", "patch" */
-    char option[16];                /* one of its options, "dpdk-devargs" or "peer" ... */
-    char value[BRIDGE_OPTION_SIZE]; /* ... and that option's value; "": no option */
-    uint16_t number;                /* OpenFlow port number; 0: Open vSwitch chooses */
-    uint16_t mtu;                   /* 0: Open vSwitch's default */
+    char type[16]; /* "dpdk", "patch" */
+    unsigned n_options;
+    struct bridge_option options[BRIDGE_OPTIONS_MAX];
+    uint16_t number; /* OpenFlow port number; 0: Open vSwitch chooses */
+    uint16_t mtu;    /* 0: Open vSwitch's default */
 };
 
 struct bridge {
