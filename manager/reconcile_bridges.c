@@ -75,13 +75,8 @@ int bridges_clear(struct job *job, struct error *error)
 
 int bridges_make(struct job *job, struct error *error)
 {
-    int code = 0;
-
-    for (unsigned i = 0; i < job->plan->n_bridges && !code; i++) {
-        const struct bridge *bridge = &job->plan->bridges[i];
-
-        job_step(job, bridge->node, "setting up bridge %s", bridge->name);
-        code = job_blame("Switch", bridge->node, bridge_apply(job->db, bridge, error), error);
-    }
-    return code;
+    if (!job->plan->n_bridges)
+        return 0;
+    job_step(job, "", "setting up %u bridges", job->plan->n_bridges);
+    return bridges_apply(job->db, job->plan->bridges, job->plan->n_bridges, error);
 }

@@ -175,6 +175,8 @@ static int set_up(const struct slice_node *node, const char *interface, struct e
     code = command_run((const char *const[]){"ip", "link", "add", "link", node->device, "name", interface,
                                              "type", "vlan", "id", id, NULL},
                        error);
+    if (code && error && strstr(error->text, "Unknown device type"))
+        return error_set(error, ENOTSUP, "this kernel has no VLANs; 'modprobe 8021q' may bring them.");
     return code ? code : command_run((const char *const[]){"ip", "link", "set", interface, "up", NULL}, error);
 }
 

@@ -22,6 +22,7 @@ from network import Here, enter_private_network, run
 from switch_host import make_switch  # and where to find the following
 from openvswitch import Driver
 
+SETTINGS = ("slice", "mode", "promote", "demote", "hold_ms", "ports", "rules_max", "masks_max", "operations_max")
 CLONE_NEWNS = 0x00020000
 MS_REC_PRIVATE = 0x4000 | 0x40000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -121,7 +122,7 @@ class Node:
         return {"ports": sorted(self.ports()), "bridges": self.bridges(), "namespaces": self.namespaces(),
                 "interfaces": self.interfaces(), "machines": self.machines(), "files": self.files(),
                 "rules": sorted((rule["in"], rule["actions"][0]) for rule in self.rules()),
-                "settings": [entry for entry in self.fast_path.query("slice", "list")
+                "settings": [{key: entry[key] for key in SETTINGS} for entry in self.fast_path.query("slice", "list")
                              if entry["mode"] != "inherit" or entry["ports"] or entry["rules_max"]],
                 "names": self.reconcile("list")}
 
