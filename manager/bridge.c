@@ -12,6 +12,7 @@
 #include <time.h>
 
 #define POLL_MS 20
+#define PEER_WAIT_MS 10000 /* for the two ends of a patch to find one another */
 
 static json_t *where(const char *column, const char *value)
 {
@@ -276,22 +277,25 @@ static int commit(struct ovsdb *db, json_t *operations, struct error *error)
                      BRIDGE_WAIT_MS / 1000);
 }
 
+/* Whether a bridge's interfaces could be opened. EAGAIN: a patch port does not know yet that its peer is there. */
 static int check_interfaces(const struct present *present, const struct bridge *bridge, struct error *error)
 {
-    for (unsigned i = 0; i < bridge->n_ports; i++) {
+    int code = 0;
+
+    for (unsigned i = 0; i < bridge->n_ports && code != EIO; i++) {
         const json_t *port = find_port(present, bridge->ports[i].name);
         const json_t *interface = row_of(present->interfaces, json_object_get(port, "interfaces"));
         const char *why = text(interface, "error");
 
         if (why[0])
-            return error_set(error, EIO, "Open vSwitch cannot open interface %s of node %s: %.150s.",
+            code = error_set(error, strcmp(bridge->ports[i].type, "patch") != 0 ? EIO : EAGAIN,
+                             "Open vSwitch cannot open interface %s of node %s: %.150s.",
                              bridge->ports[i].name, bridge->node, why);
     }
-    return 0;
+    return code;
 }
 
-/* Whether all interfaces of the bridges could be opened. */
-static int check(struct ovsdb *db, const struct bridge bridges[], unsigned n, struct error *error)
+static int check_once(struct ovsdb *db, const struct bridge bridges[], unsigned n, struct error *error)
 {
     struct present present;
     int code = look(db, &present, error);
@@ -304,6 +308,18 @@ static int check(struct ovsdb *db, const struct bridge bridges[], unsigned n, st
     }
     json_decref(present.results);
     return code;
+}
+
+/* Open vSwitch tells what it thinks of interfaces a little later than that it is done. */
+static int check(struct ovsdb *db, const struct bridge bridges[], unsigned n, struct error *error)
+{
+    int code = check_once(db, bridges, n, error);
+
+    for (unsigned waited = 0; code == EAGAIN && waited < PEER_WAIT_MS; waited += POLL_MS) {
+        poll(NULL, 0, POLL_MS);
+        code = check_once(db, bridges, n, error);
+    }
+    return code == EAGAIN ? EIO : code;
 }
 
 /* Adds what makes the bridge in question as it is described. */

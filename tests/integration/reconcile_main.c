@@ -57,7 +57,7 @@ static int on_file(struct reconciler *reconciler, bool deploy, char **words, uns
 static int empty(struct reconciler *reconciler, const char *name, struct error *error)
 {
     static const struct reconcile_progress progress = {.step = step};
-    struct slice slice = {.n_nodes = 0};
+    struct slice slice = {.offload = {.promote = 1000, .demote = 100}};
 
     snprintf(slice.name, sizeof slice.name, "%s", name);
     return reconcile_slice(reconciler, &(struct slice_wish){.slice = &slice}, &progress, error);
