@@ -35,7 +35,7 @@ const struct command commands[] = {
     {"port set", "NAME [rate=RATE] [burst=BYTES] [rate_out=RATE] [burst_out=BYTES]", "Limit the rate of a port",
      "rate=RATE       what its guest or uplink may send: 500Mbit, 2.5Gbit, each per second; none: no limit\n"
      "burst=BYTES     what it may send at once before that counts: 256KiB; none: as much as the rate gives in\n"
-     "                10 ms, and at least 128 KiB\n"
+     "                10 ms (out: 200 ms), and at least 128 KiB\n"
      "rate_out=RATE   what may be sent to it, by all others together; what is more is dropped (tx-rate)\n"
      "burst_out=BYTES as burst\n"
      "A guest that has sent too much waits, and loses nothing. What is left out stays as it is.\n",

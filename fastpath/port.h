@@ -50,7 +50,7 @@ void port_set_slice(uint16_t id, const char *slice);
 
 /*
  * Limits of a port's rate, see port_rate.h: in, from its guest or uplink to the fast path, and out. Rates are in bit/s, 0: no limit.
- * Bursts are in bytes, 0: what the rate gives in 10 ms, and at least 128 KiB.
+ * Bursts are in bytes, 0: what the rate gives in 10 ms (out: 200 ms), and at least 128 KiB.
  */
 struct port_rates {
     uint64_t in, burst_in;

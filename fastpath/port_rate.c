@@ -10,11 +10,13 @@
 #include "fastpath/worker_internal.h"
 
 /*
- * A bucket that is not asked for otherwise holds what the rate gives in BURST_MS, so that a worker may be late, and at least
- * what two segmentation-offload packets hold: Linux sizes these for a millisecond, but never below a few segments, and
- * TCP runs smoothly only if it can have one under way while the last is accounted for.
+ * A bucket that is not asked for otherwise holds what the rate gives in BURST_IN_MS, so that a worker may be late, and at
+ * least two of the largest packets to be segmented: TCP runs smoothly if it can have one under way while another is paid for. What
+ * goes out is dropped where what comes in waits, and TCP begins far too fast on so short a way: it needs a deep bucket not to
+ * lose all of a window (docs/performance.md).
  */
-#define BURST_MS 10
+#define BURST_IN_MS 10
+#define BURST_OUT_MS 200
 #define BURST_BYTES_MIN (2 * 65536)
 
 /*
@@ -102,13 +104,14 @@ static int check(const struct port *port, const char *what, uint64_t rate, uint6
     return 0;
 }
 
-static uint64_t burst_of(uint64_t rate, uint64_t burst)
+static uint64_t burst_of(uint64_t rate, uint64_t asked, uint64_t ms)
 {
-    uint64_t bytes = rate / 8 * BURST_MS / 1000;
+    uint64_t burst = rate / 8 * ms / 1000;
 
-    if (!rate || burst)
-        return rate ? burst : 0;
-    return bytes > BURST_BYTES_MIN ? bytes : BURST_BYTES_MIN;
+    if (!rate || asked)
+        return rate ? asked : 0;
+    burst = burst > BURST_BYTES_MIN ? burst : BURST_BYTES_MIN;
+    return burst < PORT_BURST_MAX ? burst : PORT_BURST_MAX;
 }
 
 /* What 'asked' means, with the bursts that nobody asked for. */
@@ -116,8 +119,8 @@ static struct port_rates effective(const struct port_rates *asked)
 {
     struct port_rates rates = *asked;
 
-    rates.burst_in = burst_of(asked->in, asked->burst_in);
-    rates.burst_out = burst_of(asked->out, asked->burst_out);
+    rates.burst_in = burst_of(asked->in, asked->burst_in, BURST_IN_MS);
+    rates.burst_out = burst_of(asked->out, asked->burst_out, BURST_OUT_MS);
     return rates;
 }
 

@@ -428,13 +428,20 @@ static void settings_are_checked_and_kept(void **state)
     struct error error;
 
     change.in = 1000000000;
-    change.out = 1000000;
+    change.out = 100000000;
     assert_int_equal(port_set_rates(0, &change, &error), 0);
     port_get_rates(0, &rates);
     assert_int_equal(rates.in, 1000000000);
     assert_int_equal(rates.burst_in, 1250000);
-    assert_int_equal(rates.out, 1000000);
-    assert_int_equal(rates.burst_out, 131072);
+    assert_int_equal(rates.out, 100000000);
+    assert_int_equal(rates.burst_out, 2500000);
+    change = keep;
+    change.in = 1000000;
+    change.out = PORT_RATE_MAX;
+    assert_int_equal(port_set_rates(0, &change, &error), 0);
+    port_get_rates(0, &rates);
+    assert_int_equal(rates.burst_in, 131072);
+    assert_int_equal(rates.burst_out, PORT_BURST_MAX);
     change = keep;
     change.burst_in = 20000;
     assert_int_equal(port_set_rates(0, &change, &error), 0);
