@@ -8,7 +8,7 @@
  */
 
 #define PORTS_MAX 512      /* ports of one fast path */
-#define PORT_NAME_SIZE 64  /* bytes of a port's name, with the final NUL */
+#define PORT_NAME_SIZE 80  /* bytes of a port's name, with the final NUL: SLICE.NODE.INTERFACE fits */
 #define SLICE_NAME_SIZE 32 /* bytes of a slice's name, with the final NUL */
 #define QUEUES_MAX 16      /* receive (and send) queues of one port */
 #define WORKERS_MAX 16     /* worker threads of one fast path */

@@ -23,7 +23,8 @@
 #include "slice/slice.h"
 
 #define VM_NAME_SIZE (SLICE_NAME_SIZE + NODE_NAME_SIZE)
-#define VM_SOCKET_SIZE 108 /* of sockaddr_un */
+#define VM_SOCKET_SIZE 108        /* of sockaddr_un */
+#define VM_COMMAND_LINE_SIZE 2048 /* Linux takes no longer one */
 
 /* A NIC of a machine. Its vhost-user socket is served by the machine; the fast path connects. */
 struct vm_nic {
@@ -43,7 +44,7 @@ struct vm_spec {
     char cpu_pin[SLICE_PATH_SIZE]; /* host CPUs; "": any */
     char kernel[SLICE_PATH_SIZE];  /* with 'initrd' and 'command_line'; "": boots from 'disk' */
     char initrd[SLICE_PATH_SIZE];
-    char command_line[SLICE_PATH_SIZE];
+    char command_line[VM_COMMAND_LINE_SIZE];
     char disk[SLICE_PATH_SIZE];    /* qcow2; "": none */
     char seed[SLICE_PATH_SIZE];    /* NoCloud image; "": none */
     char console[SLICE_PATH_SIZE]; /* log of the serial console */
