@@ -189,7 +189,7 @@ static void set_defaults(struct config *config)
     snprintf(config->vswitch.cores, sizeof config->vswitch.cores, "%ld", n_cpus > 1 ? n_cpus - 2 : 0);
     config->fastpath.memory = UINT64_C(256) << 20;
     config->fastpath.rules = 1 << 20;
-    config->vswitch.memory = UINT64_C(512) << 20;
+    config->vswitch.memory = UINT64_C(2048) << 20;
     config->vswitch.sleep_us = 200;
     config->capacity.overcommit = 8;
     config->capacity.reserve = UINT64_C(1536) << 20;

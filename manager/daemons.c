@@ -3,7 +3,8 @@
  * Open vSwitch's database lies in the run folder: what is in it, bridges and ports, is gone at the next boot anyway.
  *
  * Options of Open vSwitch: docs/vswitch.md. Without hugepages DPDK's memory is one piece that is taken at the start ("--no-huge
- * --legacy-mem -m"). A PMD thread that finds nothing for a while sleeps (pmd-maxsleep; pmd-sleep-max from 3.2 on).
+ * --legacy-mem -m"); it costs nothing until ports use it. Each port has a pool of packets of its own (per-port-memory): one for all
+ * would have 262,144 of them, for each MTU. A PMD thread that finds nothing for a while sleeps (pmd-maxsleep; pmd-sleep-max from 3.2 on).
  */
 #include "manager/daemons.h"
 

@@ -387,7 +387,7 @@ static void fill_settings(struct manager *manager)
         .vswitch_db = daemons_vswitch_db(manager->daemons),
         .guest_kernel = config->vm.kernel,
         .guest_initrd = config->vm.initrd,
-        .vm_driver = &vm_libvirt,
+        .vm_driver = config->vm.system ? &vm_libvirt_system : &vm_libvirt,
         .hardware = vm_hardware_works(&why),
         .huge = config->hugepages,
     };

@@ -39,7 +39,7 @@ struct supervised {
 
 static void start_or_wait(struct supervised *daemon);
 
-/* When process 'pid' was started, in clock ticks since boot: field 22 of proc(5)'s stat; 0: there is none. */
+/* When process 'pid' was started, in clock ticks since boot: field 22 of proc(5)'s stat; 0: there is none, or it has ended. */
 static unsigned long long start_time(int pid)
 {
     unsigned long long time = 0;
@@ -51,6 +51,8 @@ static unsigned long long start_time(int pid)
     file = fopen(path, "re");
     if (file && fgets(line, sizeof line, file))
         place = strrchr(line, ')'); /* behind the program's name, which may hold anything: field 2 */
+    if (place && strlen(place) > 2 && strchr("ZX", place[2]))
+        place = NULL; /* nobody has asked for its status yet */
     for (unsigned i = 2; i < 22 && place; i++)
         place = strchr(place + 1, ' ');
     if (place)
