@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "lib/error.h"
+#include "lib/hardware.h"
 #include "slice/slice.h"
 
 #define VM_NAME_SIZE (SLICE_NAME_SIZE + NODE_NAME_SIZE)
@@ -88,7 +89,10 @@ struct vm_driver {
 extern const struct vm_driver vm_libvirt, vm_fake;
 
 /* Whether KVM runs guests here: /dev/kvm opens, and the CPU has what it needs (vmx, svm). 'why' (may be NULL) says why not. */
-bool vm_hardware_works(const char **why);
+static inline bool vm_hardware_works(const char **why)
+{
+    return hardware_runs_guests("", why);
+}
 
 /* The description of a machine for libvirt, XML, to be freed; NULL: there is no memory. */
 char *vm_xml(const struct vm_spec *spec);
