@@ -21,6 +21,7 @@ enum exit_code {
     EXIT_REFUSED = 1, /* the fast path, or the system, said no */
     EXIT_USAGE = 2,   /* the command line or an input file is wrong */
     EXIT_NO_SERVER = 3,
+    EXIT_LACKING = 4, /* doctor: something that is needed is missing */
 };
 
 struct cli {
@@ -67,6 +68,7 @@ int command_version(struct cli *cli, int argc, char **argv);
 int command_capture(struct cli *cli, int argc, char **argv);
 int command_trace(struct cli *cli, int argc, char **argv);
 int command_stop(struct cli *cli, int argc, char **argv);
+int command_doctor(struct cli *cli, int argc, char **argv);
 int command_validate(struct cli *cli, int argc, char **argv);
 int command_graph(struct cli *cli, int argc, char **argv);
 int command_completion(struct cli *cli, int argc, char **argv);

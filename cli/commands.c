@@ -95,6 +95,10 @@ const struct command commands[] = {
      "-c COUNT        end after that many packets (default: with Ctrl-C)\n"
      "Packets that the reader is too slow for are left out and counted; the port is not slowed down.\n",
      command_capture},
+    {"doctor", "", "Tell what this machine has of what slices need, and how to mend what it lacks",
+     "Changes nothing, and needs no running daemon. Each capability is ready, or something else does instead (fallback), or it\n"
+     "is missing. Exit code 4 when something is missing that is needed.\n",
+     command_doctor},
     {"validate", "FILE", "Check a slice file, and show each mistake with line and column",
      "FILE: NAME.vn.yml, as schema/slice.md describes; '-': standard input. Exit code 2 when it has mistakes.\n",
      command_validate},

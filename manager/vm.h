@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "lib/error.h"
+#include "lib/hardware.h"
 #include "slice/slice.h"
 
 #define VM_NAME_SIZE (SLICE_NAME_SIZE + NODE_NAME_SIZE)
@@ -100,7 +101,10 @@ struct vm_driver {
 extern const struct vm_driver vm_libvirt, vm_libvirt_system, vm_fake;
 
 /* Whether KVM runs guests here: /dev/kvm opens, and the CPU has what it needs (vmx, svm). 'why' (may be NULL) says why not. */
-bool vm_hardware_works(const char **why);
+static inline bool vm_hardware_works(const char **why)
+{
+    return hardware_runs_guests("", why);
+}
 
 /*
  * The NUMA node to which all CPUs of 'cpus' (such as "2-3,6") belong, for vm_spec's 'numa_node'; "" when they belong to several,
