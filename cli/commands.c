@@ -4,7 +4,8 @@
 #define RULE_HELP                                                                                            \
     "A rule:   in=PORT [id=N] [priority=N] [onload] [FIELD=VALUE[/MASK]]... actions=ACTION[,ACTION]...\n"    \
     "Fields:   eth_src eth_dst eth_type vlan (0 or 1) vlan_vid vlan_pcp vlan_ad inner_vlan inner_vid\n"      \
-    "          inner_pcp ip_src ip_dst ip_proto tos ttl ip_frag (no, yes, first, later, not-later)\n"        \
+    "          inner_pcp inner_ad ip_src ip_dst ip_proto tos ttl\n"                                          \
+    "          ip_frag (no, yes, first, later, not-later)\n"                                                 \
     "          l4_src l4_dst icmp_type icmp_code tcp_flags (such as +syn-ack) tunnel_id\n"                   \
     "Short:    ip ipv6 arp tcp udp sctp icmp icmp6 tcp6 udp6 sctp6\n"                                        \
     "Actions:  output:PORT drop set_eth_src:MAC set_eth_dst:MAC set_ip_src:IP set_ip_dst:IP set_ttl:N\n"     \

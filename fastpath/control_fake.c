@@ -134,10 +134,9 @@ static void *serve(void *argument)
     while (!control_stop_requested()) {
         struct pollfd poll_fd = {.fd = control_fd(), .events = POLLIN};
 
-        int n = poll(&poll_fd, 1, control_tick_due_ms());
+        int n = ppoll(&poll_fd, 1, control_tick_due(), NULL);
 
-        if (control_tick_due_ms() == 0)
-            control_tick();
+        control_tick();
         if (n > 0)
             control_dispatch();
     }

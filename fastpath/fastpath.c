@@ -163,10 +163,9 @@ static void serve(int epoll_fd, int signal_fd, int timer_fd)
         struct epoll_event event;
         uint64_t ticks;
 
-        int n = epoll_wait(epoll_fd, &event, 1, control_tick_due_ms());
+        int n = epoll_pwait2(epoll_fd, &event, 1, control_tick_due(), NULL);
 
-        if (control_tick_due_ms() == 0)
-            control_tick();
+        control_tick();
         if (n < 1)
             continue;
         if (event.data.fd == signal_fd)
