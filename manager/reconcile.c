@@ -139,10 +139,18 @@ int reconcile_slice(struct reconciler *reconciler, const struct slice_wish *wish
 
 int reconcile_remove(struct reconciler *reconciler, const char *slice, struct error *error)
 {
-    struct plan *plan = plan_nothing(slice, error);
-    struct job job = {.reconciler = reconciler, .plan = plan};
-    int code = plan ? run(&job, error) : ENOMEM;
+    struct job job = {.reconciler = reconciler};
+    struct plan *plan;
+    int code;
 
+    /* It becomes part of files' names. */
+    if (!slice[0] || slice[0] == '.' || strchr(slice, '/') || strlen(slice) >= SLICE_NAME_SIZE)
+        return error_set(error, EINVAL, "'%.60s' is no slice's name.", slice);
+    plan = plan_nothing(slice, error);
+    if (!plan)
+        return ENOMEM;
+    job.plan = plan;
+    code = run(&job, error);
     plan_free(plan);
     return code;
 }

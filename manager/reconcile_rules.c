@@ -41,32 +41,42 @@ static void write_show(struct client *client, unsigned i, void *argument)
     message_put_query(client_begin(client, MESSAGE_QUERY), &query);
 }
 
-/* Whether a rule leads from a port to its peer, unconditionally. */
-static bool leads_to_peer(const struct plan *plan, const struct plan_port *port, const json_t *rule)
+static bool comes_in_by(const struct plan_port *port, const json_t *rule)
 {
     const char *in = json_string_value(json_object_get(rule, "in"));
+
+    return in && !strcmp(in, port->name);
+}
+
+/* Whether a port's rule leads to its peer, unconditionally. */
+static bool leads_to_peer(const struct plan *plan, const struct plan_port *port, const json_t *rule)
+{
     const json_t *actions = json_object_get(rule, "actions");
     const char *action = json_string_value(json_array_get(actions, 0));
     char wanted[PORT_NAME_SIZE + 8];
 
-    if (port->peer < 0 || !in || !action)
+    if (port->peer < 0 || !action)
         return false;
     snprintf(wanted, sizeof wanted, "output:%s", plan->ports[port->peer].name);
-    return !strcmp(in, port->name) && !strcmp(action, wanted) && json_array_size(actions) == 1 &&
+    return !strcmp(action, wanted) && json_array_size(actions) == 1 &&
            !json_object_size(json_object_get(rule, "match"));
 }
 
+/* Should two ports have the same id, the rule stays that of the one it is of. */
 static void read_show(unsigned i, struct message *reply, const struct error *failure, void *argument)
 {
     struct ids *ids = argument;
     struct job *job = ids->job;
+    const struct plan_port *port = &job->plan->ports[ids->ports[i]];
     json_t *rule;
 
     if (failure)
         return;
     rule = json_loadb((const char *)reply->body.next, reply->body.left, 0, NULL);
-    job->ports[ids->ports[i]].rule_there = leads_to_peer(job->plan, &job->plan->ports[ids->ports[i]], rule);
-    ids->wrong[i] = !job->ports[ids->ports[i]].rule_there;
+    if (comes_in_by(port, rule)) {
+        job->ports[ids->ports[i]].rule_there = leads_to_peer(job->plan, port, rule);
+        ids->wrong[i] = !job->ports[ids->ports[i]].rule_there;
+    }
     json_decref(rule);
 }
 
