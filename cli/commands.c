@@ -33,6 +33,14 @@ const struct command commands[] = {
     {"port del", "NAME", "Remove a port and the rules that name it", NULL, command_port_del},
     {"port list", "", "List the ports", NULL, command_port_list},
     {"port show", "NAME", "Show all about a port", NULL, command_port_show},
+    {"port set", "NAME [rate=RATE] [burst=BYTES] [rate_out=RATE] [burst_out=BYTES]", "Limit the rate of a port",
+     "rate=RATE       what its guest or uplink may send: 500Mbit, 2.5Gbit, each per second; none: no limit\n"
+     "burst=BYTES     what it may send at once before that counts: 256KiB; none: as much as the rate gives in\n"
+     "                10 ms (out: 200 ms), and at least 128 KiB\n"
+     "rate_out=RATE   what may be sent to it, by all others together; what is more is dropped (tx-rate)\n"
+     "burst_out=BYTES as burst\n"
+     "A guest that has sent too much waits, and loses nothing. What is left out stays as it is.\n",
+     command_port_set},
     {"rule add", "RULE | -f FILE", "Add a rule, or all rules of a file ('-': standard input)",
      RULE_HELP "A file has a rule on each line; empty lines and what stands behind '#' are passed over.\n",
      command_rule_add},

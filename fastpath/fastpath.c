@@ -25,6 +25,7 @@
 #include "fastpath/move.h"
 #include "fastpath/offload.h"
 #include "fastpath/ports.h"
+#include "fastpath/rate.h"
 #include "fastpath/vhost_port.h"
 #include "fastpath/worker.h"
 #include "lib/log.h"
@@ -134,6 +135,7 @@ int fastpath_start(const struct options *options, struct error *error)
     if (!tables)
         return error->code;
     moves_start(rte_get_tsc_hz(), rte_rdtsc);
+    rate_start(rte_get_tsc_hz(), rte_rdtsc);
     ports_init(tables);
     result = doorbell_watch_start();
     if (result)
