@@ -191,7 +191,7 @@ static void ports(void **state)
     assert_int_equal(port->mtu, 4000);
     assert_int_equal(port->peer, -1);
     assert_int_equal(port->rate, 500000000);
-    assert_int_equal(port->min, 200000000);
+    assert_int_equal(port->rate_out, 500000000);
     port = plan_find_port(plan, "demo.t.eth0");
     assert_false(port->vhost);
     assert_string_equal(port->device, plan->namespaces[0].veths[0].host);
@@ -207,7 +207,7 @@ static void direct_links(void **state)
 {
     make("name: demo\nnodes:\n  a: {kind: vm}\n  t: {kind: netns}\n  up: {kind: connector, device: eth1, vlan: 7}\n"
          "  out: {kind: connector, device: \"0000:01:00.0\"}\n"
-         "links:\n  - [a, t]\n  - [\"t:eth1\", up]\n  - [\"a:eth1\", out]\n",
+         "links:\n  - {endpoints: [a, t], rate: 10Mbit}\n  - [\"t:eth1\", up]\n  - [\"a:eth1\", out]\n",
          NULL);
     assert_int_equal(plan->n_bridges, 0);
     assert_int_equal(plan->n_ports, 6);
@@ -220,6 +220,9 @@ static void direct_links(void **state)
     }
     assert_string_equal(plan->ports[plan_find_port(plan, "demo.a.eth1")->peer].name, "demo.out.eth0");
     assert_string_equal(plan_find_port(plan, "demo.out.eth0")->target, "0000:01:00.0");
+    assert_int_equal(plan_find_port(plan, "demo.a.eth0")->rate, 10000000);
+    assert_int_equal(plan_find_port(plan, "demo.t.eth0")->rate, 10000000);
+    assert_int_equal(plan_find_port(plan, "demo.t.eth0")->rate_out, 0);
     assert_int_equal(plan->n_devices, 2);
     assert_int_equal(strncmp(plan->devices[0].interface, "vn", 2), 0);
     assert_string_equal(plan->devices[1].interface, "");

@@ -19,7 +19,7 @@ typedef int (*job_part)(struct job *job, struct error *error);
 static const job_part look[] = {hosts_look, devices_look, ports_look, bridges_look};
 static const job_part clear[] = {machines_clear, rules_clear,   bridges_clear, ports_clear,
                                  hosts_clear,    devices_clear, files_clear};
-static const job_part make[] = {files_make,   devices_make, hosts_make, ports_make,
+static const job_part make[] = {files_make,   devices_make, hosts_make, ports_make,   rates_make,
                                 offload_make, bridges_make, rules_make, machines_make};
 
 void job_step(const struct job *job, const char *node, const char *format, ...)

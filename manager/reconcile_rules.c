@@ -22,14 +22,6 @@ struct ids {
     bool wrong[PORTS_MAX];
 };
 
-static struct message_argument argument_of(const char *name, const char *value)
-{
-    struct message_argument argument = {.value = value, .size = (uint16_t)strlen(value)};
-
-    snprintf(argument.name, sizeof argument.name, "%s", name);
-    return argument;
-}
-
 static void write_show(struct client *client, unsigned i, void *argument)
 {
     const struct ids *ids = argument;
@@ -37,7 +29,7 @@ static void write_show(struct client *client, unsigned i, void *argument)
     char id[24];
 
     snprintf(id, sizeof id, "%" PRIu64, ids->ids[i]);
-    query.arguments[0] = argument_of("id", id);
+    query.arguments[0] = pipeline_argument("id", id);
     message_put_query(client_begin(client, MESSAGE_QUERY), &query);
 }
 
@@ -175,16 +167,16 @@ int offload_make(struct job *job, struct error *error)
     spell_number(demote, job, plan->demote, OFFLOAD_RATE_MAX);
     spell_number(hold, job, plan->hold_ms, OFFLOAD_HOLD_MAX);
     snprintf(rules, sizeof rules, "%" PRIu64, plan->rules < RULES_MAX ? plan->rules : RULES_MAX);
-    code =
-        change(job, "offload/set",
-               (struct message_argument[]){
-                   argument_of("scope", scope),
-                   argument_of("mode", job->slice ? slice_offload_mode_name(plan->mode) : "inherit"),
-                   argument_of("promote", promote), argument_of("demote", demote), argument_of("hold", hold)},
-               5, error);
+    code = change(job, "offload/set",
+                  (struct message_argument[]){
+                      pipeline_argument("scope", scope),
+                      pipeline_argument("mode", job->slice ? slice_offload_mode_name(plan->mode) : "inherit"),
+                      pipeline_argument("promote", promote), pipeline_argument("demote", demote),
+                      pipeline_argument("hold", hold)},
+                  5, error);
     return code ? code
                 : change(job, "slice/set",
-                         (struct message_argument[]){argument_of("slice", plan->slice),
-                                                     argument_of("rules", rules)},
+                         (struct message_argument[]){pipeline_argument("slice", plan->slice),
+                                                     pipeline_argument("rules", rules)},
                          2, error);
 }

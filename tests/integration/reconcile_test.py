@@ -13,7 +13,6 @@ from network import Namespace, run
 from slices import NetnsNode, run_slice_cases
 
 OWN_SECONDS_MAX = 1.0  # for eight nodes
-TCP_BYTES_MIN = 100000  # in a second, on a machine that has much else to do
 A = "a: {kind: netns, interfaces: {eth0: {address: 10.0.0.1/24}}}"
 B = "b: {kind: netns, interfaces: {eth0: {address: 10.0.0.2/24}}}"
 
@@ -32,8 +31,7 @@ def exchange(scene, *names):
     a, b = (NetnsNode(scene, name, f"10.0.0.{i}") for i, name in enumerate(names, 1))
     a.wait_ping(b)
     a.ping(b, size=1472)
-    if a.iperf(b) < TCP_BYTES_MIN:
-        raise Failure(f"less than {TCP_BYTES_MIN} bytes in a second")
+    a.send(b)
 
 
 def expect(what, wanted):
@@ -104,8 +102,7 @@ def through_a_connector(scene, node):
                 a = NetnsNode(scene, "demo.a", "10.0.0.1")
                 a.wait_ping(there)
                 a.ping(there, size=1472)
-                if a.iperf(there) < TCP_BYTES_MIN:
-                    raise Failure(f"less than {TCP_BYTES_MIN} bytes in a second")
+                a.send(there)
                 undisturbed(node.deploy(text))
             node.remove("demo")
             expect([name for name in node.interfaces() if name.startswith("vn")], [])
@@ -148,12 +145,19 @@ def changes_disturb_nothing_else(scene, node):
     expect({name: port["id"] for name, port in node.ports().items() if name in ports},
            {name: port["id"] for name, port in ports.items()})
     exchange(scene, "demo.a", "demo.b")
+    expect([(port["rate"], port["rate_out"]) for _, port in sorted(node.ports().items())],
+           [(0, 0), (100000000, 100000000), (0, 0)])
+    undisturbed(node.deploy(three))
     moved = slice_file([A, "b: {kind: netns, interfaces: {eth0: {address: 10.0.0.2/24}}}", "sw: {kind: switch}"],
                        ["[a, b]"])
     for text in moved, SWITCH, moved:
         node.deploy(text)
         exchange(scene, "demo.a", "demo.b")
     expect(node.ports()["demo.a.eth0"]["id"], ports["demo.a.eth0"]["id"])
+    node.deploy(moved.replace("[a, b]", "{endpoints: [a, b], rate: 50Mbit}"))
+    expect([(port["rate"], port["rate_out"]) for port in node.ports().values()], [(50000000, 0)] * 2)
+    node.deploy(moved)
+    expect([(port["rate"], port["rate_out"]) for port in node.ports().values()], [(0, 0)] * 2)
     node.deploy(moved, "b")
     expect((node.namespaces(), sorted(node.ports()), node.rules()), (["demo.a"], ["demo.a.eth0"], []))
     expect(node.states(moved, "b")["b"], "stopped")

@@ -23,6 +23,7 @@ from switch_host import make_switch  # and where to find the following
 from openvswitch import Driver
 
 SETTINGS = ("slice", "mode", "promote", "demote", "hold_ms", "ports", "rules_max", "masks_max", "operations_max")
+TCP_BYTES = 1000000
 CLONE_NEWNS = 0x00020000
 MS_REC_PRIVATE = 0x4000 | 0x40000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -47,6 +48,12 @@ class NetnsNode(Here):
         super().__init__(scene)
         self.shell = ("ip", "netns", "exec", name, "sh", "-c")
         self.address = address
+
+    def send(self, other):
+        """Sends some TCP to the other side, however long that takes."""
+        server = other.serve_iperf()
+        self.run(f"iperf3 -c {other.address} -n {TCP_BYTES}")
+        server.wait(10)
 
 
 class Node:
