@@ -45,6 +45,7 @@ extern const struct command commands[];
 int command_port_add(struct cli *cli, int argc, char **argv);
 int command_port_del(struct cli *cli, int argc, char **argv);
 int command_port_list(struct cli *cli, int argc, char **argv);
+int command_port_set(struct cli *cli, int argc, char **argv);
 int command_port_show(struct cli *cli, int argc, char **argv);
 int command_rule_add(struct cli *cli, int argc, char **argv);
 int command_rule_del(struct cli *cli, int argc, char **argv);

@@ -31,6 +31,25 @@ class CommandLine(CommandLineTest):
         self.vnode("port", "del", "vm1", code=1, says="no port 'vm1'")
         self.vnode("port", "show", "vm1", code=1, says="no port 'vm1'")
 
+    def test_rates_of_ports(self):
+        self.add_ports()
+        names = ("rate", "burst", "rate_out", "burst_out")
+        self.assertEqual([self.json("port", "show", "up")[name] for name in names], [0, 0, 0, 0])
+        self.vnode("port", "set", "up", "rate=500Mbit", "burst=256KiB", "rate_out=2.5Gbit")
+        self.assertEqual([self.json("port", "show", "up")[name] for name in names], [500000000, 262144, 2500000000, 0])
+        row = self.vnode("port", "list").splitlines()[2]
+        self.assertIn("500 Mbit/s", row)
+        self.assertIn("2.5 Gbit/s", row)
+        self.vnode("port", "set", "up", "rate=none", "burst_out=1MB")
+        self.assertEqual([self.json("port", "list")[1][name] for name in names], [0, 262144, 2500000000, 1000000])
+        self.assertEqual(self.json("port", "show", "vm1")["rate"], 0)
+        for words, sentence in ((["up", "rate=500"], "500Mbit"), (["up", "rate=0Mbit"], "none"), (["up", "burst=1Mbit"], "256MiB"),
+                                (["up"], "Usage"), (["up", "colour=red"], "Usage"), (["up", "rate"], "Usage"),
+                                (["up"] + 5 * ["rate=none"], "Usage")):
+            self.vnode("port", "set", *words, code=2, says=sentence)
+        self.vnode("port", "set", "nobody", "rate=1Mbit", code=1, says="nobody")
+        self.vnode("port", "set", "a" * 64, "rate=1Mbit", code=1, says="no port")
+
     def test_relative_paths_are_made_absolute(self):
         self.vnode("port", "add", "vm1", "vhost=x.sock")
         self.assertEqual(self.json("port", "show", "vm1")["path"], os.getcwd() + "/x.sock")
@@ -242,7 +261,7 @@ class CommandLine(CommandLineTest):
         ''' % (os.path.dirname(VNODE), self.socket)
         result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
         self.assertEqual(result.stderr, "")
-        self.assertEqual(result.stdout, "port\nadd del list show\nvm1 up\nip_src=\njson\n")
+        self.assertEqual(result.stdout, "port\nadd del list show set\nvm1 up\nip_src=\njson\n")
         self.assertIn("#compdef vnode", self.vnode("completion", "zsh"))
         self.vnode("completion", "fish", code=2, says="Usage")
 

@@ -4,7 +4,8 @@
 #define RULE_HELP                                                                                            \
     "A rule:   in=PORT [id=N] [priority=N] [onload] [FIELD=VALUE[/MASK]]... actions=ACTION[,ACTION]...\n"    \
     "Fields:   eth_src eth_dst eth_type vlan (0 or 1) vlan_vid vlan_pcp vlan_ad inner_vlan inner_vid\n"      \
-    "          inner_pcp ip_src ip_dst ip_proto tos ttl ip_frag (no, yes, first, later, not-later)\n"        \
+    "          inner_pcp inner_ad ip_src ip_dst ip_proto tos ttl\n"                                          \
+    "          ip_frag (no, yes, first, later, not-later)\n"                                                 \
     "          l4_src l4_dst icmp_type icmp_code tcp_flags (such as +syn-ack) tunnel_id\n"                   \
     "Short:    ip ipv6 arp tcp udp sctp icmp icmp6 tcp6 udp6 sctp6\n"                                        \
     "Actions:  output:PORT drop set_eth_src:MAC set_eth_dst:MAC set_ip_src:IP set_ip_dst:IP set_ttl:N\n"     \
@@ -32,6 +33,14 @@ const struct command commands[] = {
     {"port del", "NAME", "Remove a port and the rules that name it", NULL, command_port_del},
     {"port list", "", "List the ports", NULL, command_port_list},
     {"port show", "NAME", "Show all about a port", NULL, command_port_show},
+    {"port set", "NAME [rate=RATE] [burst=BYTES] [rate_out=RATE] [burst_out=BYTES]", "Limit the rate of a port",
+     "rate=RATE       what its guest or uplink may send: 500Mbit, 2.5Gbit, each per second; none: no limit\n"
+     "burst=BYTES     what it may send at once before that counts: 256KiB; none: as much as the rate gives in\n"
+     "                10 ms (out: 200 ms), and at least 128 KiB\n"
+     "rate_out=RATE   what may be sent to it, by all others together; what is more is dropped (tx-rate)\n"
+     "burst_out=BYTES as burst\n"
+     "A guest that has sent too much waits, and loses nothing. What is left out stays as it is.\n",
+     command_port_set},
     {"rule add", "RULE | -f FILE", "Add a rule, or all rules of a file ('-': standard input)",
      RULE_HELP "A file has a rule on each line; empty lines and what stands behind '#' are passed over.\n",
      command_rule_add},

@@ -64,6 +64,7 @@ static void print_functions(void)
     printf(
         "' ;;\n"
         "    'port add') echo 'vhost= dpdk= queues= mtu= slice= server=1' ;;\n"
+        "    'port set') _vnode_ports; echo 'rate= burst= rate_out= burst_out=' ;;\n"
         "    'port del' | 'port show' | 'stats '* | 'capture ') _vnode_ports ;;\n"
         "    'capture '*) echo '-w -s -c' ;;\n"
         "    'rule add' | 'trace '*) _vnode_ports | sed 's/^/in=/'; _vnode_ports | sed 's/^/actions=output:/'; echo '-f ");

@@ -4,49 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/change.h"
 #include "cli/table.h"
 #include "proto/value_text.h"
-
-#define ARGUMENTS_MAX 8
-
-/* Arguments of a CHANGE, with the texts that they point to. */
-struct change {
-    unsigned n;
-    struct message_argument arguments[ARGUMENTS_MAX];
-    char texts[ARGUMENTS_MAX][96];
-};
-
-static void put(struct change *change, const char *name, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void put(struct change *change, const char *name, const char *format, ...)
-{
-    struct message_argument *argument = &change->arguments[change->n];
-    char *text = change->texts[change->n++];
-    va_list values;
-
-    va_start(values, format);
-    vsnprintf(text, sizeof change->texts[0], format, values);
-    va_end(values);
-    strcpy(argument->name, name);
-    argument->value = text;
-    argument->size = (uint16_t)strlen(text);
-}
-
-static int send_change(struct cli *cli, const char *what, const struct change *change)
-{
-    struct message_query query = {.n_arguments = (uint16_t)change->n};
-    struct message_ok ok;
-    int code = cli_connect(cli);
-
-    if (code)
-        return code;
-    strcpy(query.question, what);
-    memcpy(query.arguments, change->arguments, sizeof change->arguments);
-    message_put_query(client_begin(cli->client, MESSAGE_CHANGE), &query);
-    return cli_call_ok(cli, &ok);
-}
 
 /* A number with a unit: the factor of the one that 'text' ends with, 0 if it is none of 'units'. */
 static double factor_of(const char *end, const char *const units[], const double factors[])
@@ -97,18 +57,18 @@ static int put_parameter(struct change *change, const char *word, bool *found)
     *found = true;
     if (size == 4 && !strncmp(word, "hold", 4)) {
         if (!strcmp(value, "inherit"))
-            put(change, "hold", "inherit");
+            change_put(change, "hold", "inherit");
         else if (parse_time(value, &number))
-            put(change, "hold", "%" PRIu64, number);
+            change_put(change, "hold", "%" PRIu64, number);
         else
             return cli_fail(EXIT_USAGE, "'%s': write a time such as 10s or 500ms, or inherit.", word);
     } else if ((size == 7 && !strncmp(word, "promote", 7)) || (size == 6 && !strncmp(word, "demote", 6))) {
         const char *name = size == 7 ? "promote" : "demote";
 
         if (!strcmp(value, "inherit"))
-            put(change, name, "inherit");
+            change_put(change, name, "inherit");
         else if (parse_rate(value, &number))
-            put(change, name, "%" PRIu64, number);
+            change_put(change, name, "%" PRIu64, number);
         else
             return cli_fail(EXIT_USAGE, "'%s': write packets per second such as 1000 or 1kpps, or inherit.",
                             word);
@@ -131,13 +91,13 @@ static int put_scope(struct cli *cli, struct change *change, int *argc, char **a
             return cli_usage(cli);
         if (found) {
             scope = names[i] + 2;
-            put(change, "scope", "%s:%s", scope, value);
+            change_put(change, "scope", "%s:%s", scope, value);
             if (strlen(value) > 80)
                 return cli_fail(EXIT_USAGE, "The %s '%.80s...' cannot be: that is too long.", scope, value);
         }
     }
     if (!scope)
-        put(change, "scope", "node");
+        change_put(change, "scope", "node");
     return EXIT_OK;
 }
 
@@ -149,7 +109,7 @@ int command_offload_mode(struct cli *cli, int argc, char **argv)
     struct change change = {0};
     int code = put_scope(cli, &change, &argc, argv, !strcmp(mode, "on") || !strcmp(mode, "off"));
 
-    put(&change, "mode", "%s", mode);
+    change_put(&change, "mode", "%s", mode);
     for (int i = 0; i < argc && !code; i++) {
         bool found;
 
@@ -159,7 +119,7 @@ int command_offload_mode(struct cli *cli, int argc, char **argv)
     }
     if (!code && inherit && !strcmp(change.texts[0], "node"))
         return cli_fail(EXIT_USAGE, "There is nothing above the node; name a slice or a port.");
-    return code ? code : send_change(cli, "offload/set", &change);
+    return code ? code : change_send(cli, "offload/set", &change);
 }
 
 /* offload set: parameters without the mode, and those that only the node has. */
@@ -181,20 +141,20 @@ int command_offload_set(struct cli *cli, int argc, char **argv)
         if (change.n > 4 || table.n > 2 || hold.n > 1)
             return cli_usage(cli);
         if (!strncmp(word, "table=", 6) && number_parse(word + 6, RULES_MAX, &number))
-            put(&table, "size", "%" PRIu64, number);
+            change_put(&table, "size", "%" PRIu64, number);
         else if (!strncmp(word, "moves=", 6) && number_parse(word + 6, 1000000, &number))
-            put(&table, "moves", "%" PRIu64, number);
+            change_put(&table, "moves", "%" PRIu64, number);
         else if (!strncmp(word, "orphans=", 8) && parse_time(word + 8, &number))
-            put(&hold, "seconds", "%" PRIu64, (number + 999) / 1000);
+            change_put(&hold, "seconds", "%" PRIu64, (number + 999) / 1000);
         else
             return cli_fail(EXIT_USAGE, "'%s' is not understood; see 'vnode offload set --help'.", word);
     }
     if (!code && change.n > 1)
-        code = send_change(cli, "offload/set", &change);
+        code = change_send(cli, "offload/set", &change);
     if (!code && table.n)
-        code = send_change(cli, "offload/table", &table);
+        code = change_send(cli, "offload/table", &table);
     if (!code && hold.n)
-        code = send_change(cli, "offload/hold", &hold);
+        code = change_send(cli, "offload/hold", &hold);
     return code;
 }
 
@@ -209,9 +169,9 @@ int command_offload_pin(struct cli *cli, int argc, char **argv)
 
         if (!number_parse(argv[i], UINT64_MAX, &id))
             return cli_fail(EXIT_USAGE, "'%s' is no rule id; 'vnode flows' shows them.", argv[i]);
-        put(&change, "scope", "rule:%s", argv[i]);
-        put(&change, "mode", "%s", strchr(cli->command->name, ' ') + 1);
-        code = send_change(cli, "offload/set", &change);
+        change_put(&change, "scope", "rule:%s", argv[i]);
+        change_put(&change, "mode", "%s", strchr(cli->command->name, ' ') + 1);
+        code = change_send(cli, "offload/set", &change);
     }
     return code;
 }
@@ -368,7 +328,7 @@ int command_slice_set(struct cli *cli, int argc, char **argv)
         return cli_usage(cli);
     if (!*argv[0] || strlen(argv[0]) >= SLICE_NAME_SIZE)
         return cli_fail(EXIT_USAGE, "A slice's name has 1 to %d bytes.", SLICE_NAME_SIZE - 1);
-    put(&change, "slice", "%s", argv[0]);
+    change_put(&change, "slice", "%s", argv[0]);
     for (int i = 1; i < argc; i++) {
         const char *value = strchr(argv[i], '=');
         unsigned name = 0;
@@ -381,9 +341,9 @@ int command_slice_set(struct cli *cli, int argc, char **argv)
             return cli_usage(cli);
         if (!number_parse(value + 1, INT32_MAX, &number))
             return cli_fail(EXIT_USAGE, "'%s': write a number; 0: no limit.", argv[i]);
-        put(&change, names[name], "%" PRIu64, number);
+        change_put(&change, names[name], "%" PRIu64, number);
     }
-    return send_change(cli, "slice/set", &change);
+    return change_send(cli, "slice/set", &change);
 }
 
 static void print_moves(const json_t *moves)

@@ -102,7 +102,7 @@ static void print_match(const json_t *flow, FILE *stream)
     static const struct member inner_members[] = {{"inner_vid", "vid"}, {"inner_pcp", "pcp"}, {NULL, NULL}};
     const json_t *match = json_object_get(flow, "match");
     const char *tagged = text_of(match, "vlan"), *inner = text_of(match, "inner_vlan"),
-               *ad = text_of(match, "vlan_ad");
+               *ad = text_of(match, "vlan_ad"), *inner_ad = text_of(match, "inner_ad");
     unsigned n_tags = 0;
 
     fputs("recirc_id(0)", stream);
@@ -117,7 +117,7 @@ static void print_match(const json_t *flow, FILE *stream)
         n_tags++;
     }
     if (inner && !strcmp(inner, "1")) {
-        fputs("eth_type(0x8100)", stream);
+        fprintf(stream, "eth_type(%s)", inner_ad && !strcmp(inner_ad, "1") ? "0x88a8" : "0x8100");
         print_group(match, "vlan", inner_members, true, stream);
         fputs(",encap(", stream);
         n_tags++;

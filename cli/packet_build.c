@@ -84,7 +84,8 @@ static void put_ethernet(struct builder *builder, uint16_t type)
         put_tag(builder, number(builder, FIELD_VLAN_AD, 0) ? 0x88a8 : 0x8100,
                 number(builder, FIELD_VLAN_VID, 0), number(builder, FIELD_VLAN_PCP, 0));
     if (number(builder, FIELD_INNER_TAGGED, 0))
-        put_tag(builder, 0x8100, number(builder, FIELD_INNER_VID, 0), number(builder, FIELD_INNER_PCP, 0));
+        put_tag(builder, number(builder, FIELD_INNER_AD, 0) ? 0x88a8 : 0x8100,
+                number(builder, FIELD_INNER_VID, 0), number(builder, FIELD_INNER_PCP, 0));
     put_number(builder, type, 2);
 }
 

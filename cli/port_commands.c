@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
+#include "cli/change.h"
 #include "cli/table.h"
 #include "proto/value_text.h"
+#include "slice/quantity.h"
 
 static int parse_option(struct message_port_add *port, const char *word)
 {
@@ -120,9 +122,67 @@ int command_port_del(struct cli *cli, int argc, char **argv)
     return cli_call_ok(cli, &ok);
 }
 
+/* rate=, burst=, rate_out=, burst_out= */
+static int put_limit(struct cli *cli, struct change *change, const char *word)
+{
+    static const struct {
+        const char *name;
+        enum quantity quantity;
+    } limits[] = {{"rate", QUANTITY_RATE},
+                  {"burst", QUANTITY_BYTES},
+                  {"rate_out", QUANTITY_RATE},
+                  {"burst_out", QUANTITY_BYTES}};
+    const char *value = strchr(word, '=');
+    unsigned i = 0;
+    uint64_t number = 0;
+
+    while (i < 4 && (!value || strlen(limits[i].name) != (size_t)(value - word) ||
+                     strncmp(limits[i].name, word, (size_t)(value - word)) != 0))
+        i++;
+    if (i == 4 || change->n > 4)
+        return cli_usage(cli);
+    value++;
+    if (strcmp(value, "none") != 0 && strcmp(value, "0") != 0 &&
+        (quantity_parse(limits[i].quantity, value, &number) || !number))
+        return cli_fail(EXIT_USAGE, "'%s': write a value such as %s, or none.", word,
+                        quantity_example(limits[i].quantity));
+    change_put(change, limits[i].name, "%" PRIu64, number);
+    return EXIT_OK;
+}
+
+int command_port_set(struct cli *cli, int argc, char **argv)
+{
+    struct change change = {0};
+    int code = EXIT_OK;
+
+    if (argc < 2)
+        return cli_usage(cli);
+    if (strlen(argv[0]) >= PORT_NAME_SIZE)
+        return cli_fail(EXIT_REFUSED, "There is no port '%s'; 'vnode port list' shows the ports.", argv[0]);
+    change_put(&change, "port", "%s", argv[0]);
+    for (int i = 1; i < argc && !code; i++)
+        code = put_limit(cli, &change, argv[i]);
+    return code ? code : change_send(cli, "port/set", &change);
+}
+
 static long long number_of(const json_t *object, const char *name)
 {
     return json_integer_value(json_object_get(object, name));
+}
+
+/* "500 Mbit/s"; "-" for no limit. */
+static void rate_cell(struct table *table, long long rate)
+{
+    static const char *const units[] = {"bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"};
+    double scaled = (double)rate;
+    unsigned unit = 0;
+
+    for (; scaled >= 999.95 && unit < 4; unit++)
+        scaled /= 1000;
+    if (rate)
+        table_format(table, "%.4g %s", scaled, units[unit]);
+    else
+        table_text(table, "-");
 }
 
 int command_port_list(struct cli *cli, int argc, char **argv)
@@ -140,7 +200,7 @@ int command_port_list(struct cli *cli, int argc, char **argv)
     if (cli->json) {
         cli_print_json(ports);
     } else {
-        table = table_create("NAME|SLICE|KIND|STATE|>QUEUES|>MTU|WHERE");
+        table = table_create("NAME|SLICE|KIND|STATE|>QUEUES|>MTU|>RATE IN|>RATE OUT|WHERE");
         json_array_foreach(ports, i, port)
         {
             table_text(table, cli_text(port, "name"));
@@ -149,6 +209,8 @@ int command_port_list(struct cli *cli, int argc, char **argv)
             table_text(table, json_is_true(json_object_get(port, "up")) ? "up" : "down");
             table_format(table, "%lld/%lld", number_of(port, "queues"), number_of(port, "queues_max"));
             table_format(table, "%lld", number_of(port, "mtu"));
+            rate_cell(table, number_of(port, "rate"));
+            rate_cell(table, number_of(port, "rate_out"));
             table_format(table, "%s%s%s", cli_text(port, "path"), cli_text(port, "devargs"),
                          json_is_true(json_object_get(port, "server")) ? " (server)" : "");
         }

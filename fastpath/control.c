@@ -333,6 +333,9 @@ static void enqueue_event(enum event_kind kind, uint16_t port, uint64_t count, c
 
     pthread_mutex_lock(&pending.mutex);
     if (pending.fd >= 0) {
+        /* Whoever came first has woken the control thread. */
+        bool wake = !pending.n && !pending.n_lost;
+
         if (pending.n == EVENTS_QUEUED_MAX) {
             pending.n_lost++;
         } else {
@@ -341,7 +344,7 @@ static void enqueue_event(enum event_kind kind, uint16_t port, uint64_t count, c
             strncpy(event->name, name, sizeof event->name - 1);
             strncpy(event->text, text, sizeof event->text - 1);
         }
-        if (write(pending.fd, &one, sizeof one) < 0 && errno != EAGAIN)
+        if (wake && write(pending.fd, &one, sizeof one) < 0 && errno != EAGAIN)
             log_error("Cannot write an eventfd: %s.", strerror(errno));
     }
     pthread_mutex_unlock(&pending.mutex);
@@ -394,19 +397,24 @@ void control_dispatch(void)
     control_unlock();
 }
 
-int control_tick_due_ms(void)
+const struct timespec *control_tick_due(void)
 {
+    static struct timespec left;
     uint64_t due = offload_due_ns(), current = monotonic();
+    uint64_t ns = due > current ? due - current : 0;
 
-    if (due == UINT64_MAX)
-        return -1;
-    return due <= current ? 0 : (int)((due - current + 999999) / 1000000);
+    left = (struct timespec){.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+    return due == UINT64_MAX ? NULL : &left;
 }
 
 void control_tick(void)
 {
+    uint64_t current = monotonic();
+
+    if (current < offload_due_ns())
+        return;
     control_lock();
-    offload_tick(monotonic());
+    offload_tick(current);
     control_unlock();
 }
 

@@ -38,10 +38,10 @@ int control_fd(void);
 /* Serves what clients want now, for a bounded time, and returns. Never waits for a client. */
 void control_dispatch(void);
 
-/* Milliseconds until control_tick() is to be called; -1: there is nothing to do. */
-int control_tick_due_ms(void);
+/* In what time control_tick() is to be called; NULL: there is nothing to do. For ppoll() and epoll_pwait2(); valid until the next call. */
+const struct timespec *control_tick_due(void);
 
-/* Does what is due at its time (offload.h), for some milliseconds at most. */
+/* Does what is due (offload.h), if it is, for some milliseconds at most. */
 void control_tick(void);
 
 /* Whether a client has asked the fast path to stop. */

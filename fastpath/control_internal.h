@@ -129,6 +129,9 @@ int query_port(const struct message_query *query, const char *name, uint16_t *po
 /* Moves a rule that no vSwitch manages: 'mode' is "on" or "off". EINVAL: it is neither; else as move_begin(). */
 int control_move_by_hand(struct rule *rule, const char *mode, struct error *error);
 
+/* CHANGE "port/set". */
+int control_set_port(const struct message_query *query, struct error *error);
+
 /* How many moves came to what end, and how long they took. */
 json_t *query_moves(const struct message_query *query, struct error *error);
 

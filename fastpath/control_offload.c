@@ -194,7 +194,8 @@ int control_change(struct control_client *client, const struct message_header *h
     } changes[] = {{"offload/set", set_offload},
                    {"offload/table", set_table},
                    {"offload/hold", set_hold},
-                   {"slice/set", set_slice}};
+                   {"slice/set", set_slice},
+                   {"port/set", control_set_port}};
     struct message_query query;
 
     if (!message_get_query(body, &query))

@@ -319,6 +319,7 @@ static void matches_need_the_kind_of_packet(void **state)
         {FIELD_ICMP_TYPE, 1, {8}, {0xff}},
         {FIELD_VLAN_VID, 2, {0, 5}, {0x0f, 0xff}},
         {FIELD_INNER_PCP, 1, {5}, {7}},
+        {FIELD_INNER_AD, 1, {1}, {1}},
         {FIELD_TUNNEL_ID, 4, {0, 0, 0, 5}, {0, 0xff, 0xff, 0xff}},
     };
     struct error error;

@@ -4,6 +4,7 @@
 #include <rte_pause.h>
 
 #include "fastpath/capture.h"
+#include "fastpath/port_rate.h"
 #include "fastpath/segment.h"
 #include "lib/compiler.h"
 
@@ -164,6 +165,11 @@ void deliver(struct worker *worker, struct port *out, struct packet *const packe
         for (uint16_t i = 0; i < n; i++)
             worker_counters(worker, out ? out : port_by_id(packets[i]->in_port))->drops[DROP_TX_DOWN]++;
         return;
+    }
+    if (unlikely(atomic_load_explicit(&out->rate_out, memory_order_relaxed) != NULL)) {
+        n = rate_out_admit(worker, out, packets, n);
+        if (!n)
+            return;
     }
     if (unlikely(atomic_load_explicit(&out->capture, memory_order_relaxed) != NULL))
         capture_packets(worker, out, packets, n, CAPTURE_OUT);

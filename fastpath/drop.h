@@ -20,6 +20,7 @@
     X(TX_DOWN, "tx-down", "the output port is down or gone")                                         \
     X(TX_NO_ROOM, "tx-buffer-too-small", "the receiver's buffers cannot hold the frame")             \
     X(TX_MTU, "tx-mtu", "the frame is larger than the output port's MTU and may not be cut up")      \
+    X(TX_RATE, "tx-rate", "the output port may not send faster than its rate_out")                   \
     X(NO_MEMORY, "no-memory", "no packet buffer was free")                                           \
     X(RING_FULL, "vswitch-ring-full", "the vSwitch does not take packets fast enough")               \
     X(RING_BAD, "vswitch-ring-bad", "the vSwitch returned a frame that is malformed")

@@ -467,10 +467,18 @@ static void ethdev_get_status(const struct port *base, struct port_status *statu
                  port->started ? "the link is down" : "the device is stopped");
 }
 
+static uint64_t ethdev_get_missed(const struct port *base)
+{
+    struct rte_eth_stats stats;
+
+    return rte_eth_stats_get(((const struct ethdev_port *)base)->device, &stats) ? 0 : stats.imissed;
+}
+
 const struct port_ops ethdev_port_ops = {
     .create = ethdev_create,
     .start = ethdev_start,
     .stop = ethdev_stop,
     .destroy = ethdev_destroy,
     .get_status = ethdev_get_status,
+    .get_missed = ethdev_get_missed,
 };

@@ -77,7 +77,7 @@ static uint16_t send_one(struct port *port, struct packet *packet, bool shared)
 
 static uint16_t receive(struct port *port)
 {
-    return port->receive[0]->ops->receive(port->receive[0], &worker.burst);
+    return port->receive[0]->ops->receive(port->receive[0], &worker.burst, BURST_MAX);
 }
 
 static void release(struct port *port)

@@ -39,7 +39,8 @@ int packet_from_mbuf(struct packet *packet, struct rte_mbuf *mbuf, uint16_t in_p
     return 0;
 }
 
-static uint16_t ethdev_receive(struct receive_queue *base, struct burst *burst)
+/* Takes whole bursts only: vectorized drivers never return any packet when asked for just a few. */
+static uint16_t ethdev_receive(struct receive_queue *base, struct burst *burst, uint16_t most)
 {
     struct ethdev_receive_queue *queue = (struct ethdev_receive_queue *)base;
     struct port_counters *counters = worker_counters(burst->worker, base->port);

@@ -25,6 +25,7 @@
 #include "fastpath/move.h"
 #include "fastpath/offload.h"
 #include "fastpath/ports.h"
+#include "fastpath/rate.h"
 #include "fastpath/vhost_port.h"
 #include "fastpath/worker.h"
 #include "lib/log.h"
@@ -134,6 +135,7 @@ int fastpath_start(const struct options *options, struct error *error)
     if (!tables)
         return error->code;
     moves_start(rte_get_tsc_hz(), rte_rdtsc);
+    rate_start(rte_get_tsc_hz(), rte_rdtsc);
     ports_init(tables);
     result = doorbell_watch_start();
     if (result)
@@ -163,10 +165,9 @@ static void serve(int epoll_fd, int signal_fd, int timer_fd)
         struct epoll_event event;
         uint64_t ticks;
 
-        int n = epoll_wait(epoll_fd, &event, 1, control_tick_due_ms());
+        int n = epoll_pwait2(epoll_fd, &event, 1, control_tick_due(), NULL);
 
-        if (control_tick_due_ms() == 0)
-            control_tick();
+        control_tick();
         if (n < 1)
             continue;
         if (event.data.fd == signal_fd)

@@ -26,14 +26,16 @@ struct flow_key {
     uint16_t l4_src;  /* TCP, UDP, SCTP port; ICMP type (in the low byte) */
     uint16_t l4_dst;  /* TCP, UDP, SCTP port; ICMP code (in the low byte) */
     uint8_t tcp_flags;
-    uint8_t vlan_ad;    /* 1: the outer tag is 802.1ad (0x88a8) */
+    uint8_t vlan_ad;    /* tags that are 802.1ad (0x88a8): VLAN_AD_* */
     uint16_t inner_tci; /* second tag's TCI | VLAN_PRESENT */
     uint32_t tunnel_id; /* VXLAN: VNI in the low 24 bits | TUNNEL_PRESENT, else 0 */
 } __attribute__((aligned(64)));
 
 static_assert(sizeof(struct flow_key) == 64, "a key is one cache line");
 
-#define VLAN_PRESENT 0x1000        /* host order: the CFI bit's place, set for every tagged frame */
+#define VLAN_PRESENT 0x1000 /* host order: the CFI bit's place, set for every tagged frame */
+#define VLAN_AD_OUTER 1
+#define VLAN_AD_INNER 2
 #define TUNNEL_PRESENT 0x80000000u /* host order */
 #define ETH_TYPE_802_3 0x05ff
 

@@ -401,7 +401,7 @@ static void test_no_rule_of_ones(void **state)
     struct flow_tables *tables = create(512);
     struct flow_key ones = words_mask(255);
 
-    ones.vlan_ad = 1;
+    ones.vlan_ad = VLAN_AD_OUTER | VLAN_AD_INNER;
     for (unsigned words = 1; words < 256; words++) {
         struct rule_spec spec = simple_spec(words);
         struct flow_key keys[BURST_MAX];

@@ -8,6 +8,7 @@
 #include "fastpath/move.h"
 #include "fastpath/offload_rule.h"
 #include "fastpath/onload.h"
+#include "fastpath/port_rate.h"
 #include "fastpath/segment.h"
 #include "lib/compiler.h"
 
@@ -288,6 +289,18 @@ static void reject(struct worker *worker, struct receive_queue *queue, struct bu
     burst->n = last;
 }
 
+/* Takes 'n' packets of 'n_bytes', of which those of 'burst' remain, out of the bucket of their port's limit. */
+static __attribute__((noinline)) void take_from_bucket(struct worker *worker, const struct receive_queue *queue,
+                                                       const struct burst *burst, uint16_t n, uint64_t n_bytes)
+{
+    struct rate_in *rate = atomic_load_explicit(&queue->rate, memory_order_acquire);
+
+    for (uint16_t i = 0; i < burst->n; i++)
+        n_bytes += packet_size_added(&burst->packets[i]);
+    if (rate && n && rate_in_took(rate, queue, n, n_bytes))
+        worker->n_held += n;
+}
+
 /*
  * Counts the packets received and finds out what they ask for. Those that leave work to the
  * receiver are parsed, to be checked; the others only when somebody needs their headers (parse_all).
@@ -321,6 +334,8 @@ static struct demands survey(struct worker *worker, struct receive_queue *queue,
     } else {
         counters->rx_packets += n;
         counters->rx_bytes += n_bytes;
+        if (unlikely(atomic_load_explicit(&queue->rate, memory_order_relaxed) != NULL))
+            take_from_bucket(worker, queue, burst, n, n_bytes);
     }
     return demands;
 }

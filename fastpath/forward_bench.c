@@ -87,7 +87,7 @@ static void forward_once(struct vring_testbed *bed, uint64_t cycles[])
     times[PREPARE_OUTPUT] = rte_rdtsc();
     deliver_prepare(bed->worker, 0, BURST_MAX);
     times[RECEIVE] = rte_rdtsc();
-    if (queue->ops->receive(queue, burst) != BURST_MAX)
+    if (queue->ops->receive(queue, burst, BURST_MAX) != BURST_MAX)
         abort();
     times[FORWARD] = rte_rdtsc();
     forward_burst(bed->worker, queue, burst);

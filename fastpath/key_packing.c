@@ -50,7 +50,7 @@ void key_packing_pack(const struct key_packing *packing, const struct flow_key *
 /*
  * All ones. For rule_matches() to call that equal, all words that it compares must be ones in the masked key. If
  * it compares the first line, the mask has a bit of 0 there. If it compares both, these are eight
- * words: either the mask has no word of 0, and then vlan_ad, which is 0 or 1, is among them; or
+ * words: either the mask has no word of 0, and then vlan_ad, which is at most 3, is among them; or
  * it has, and then the last word is 0 in each packed key.
  */
 void key_packing_pack_none(struct rule *rule)

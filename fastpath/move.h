@@ -7,7 +7,7 @@
  * says how and why.
  *
  *     if (move_begin(rule) == 0)                     RULE_ONLOAD -> RULE_MOVING
- *         every MOVE_TICK_MS while moves_under_way():
+ *         every MOVE_TICK_US while moves_under_way():
  *             moves_reap(ended);                     -> RULE_OFFLOADED, or back to RULE_ONLOAD
  *     move_back(rule);                               RULE_OFFLOADED -> RULE_ONLOAD
  *
@@ -25,7 +25,7 @@
 struct port;
 struct receive_queue;
 
-#define MOVE_TICK_MS 1
+#define MOVE_TICK_US 200
 
 enum move_result {
     MOVE_DONE,      /* the rule is offloaded */

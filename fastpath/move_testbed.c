@@ -233,7 +233,7 @@ uint16_t bed_poll_ring(struct bed *bed, unsigned worker, enum bed_port_id port, 
 {
     struct receive_queue *ring = bed->ports[port].rings[queue];
     struct burst *burst = &bed->workers[worker].burst;
-    uint16_t n = ring->ops->receive(ring, burst);
+    uint16_t n = ring->ops->receive(ring, burst, BURST_MAX);
 
     if (n) {
         forward_burst(&bed->workers[worker], ring, burst);

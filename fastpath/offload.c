@@ -82,16 +82,16 @@ void offload_clock(uint64_t now_ns)
     offloading.now_ms = (uint32_t)(now_ns / NS_PER_MS);
 }
 
-static void set_due(uint32_t ms)
+static void set_due(uint32_t us)
 {
-    uint64_t due = offloading.now_ns + (uint64_t)ms * NS_PER_MS;
+    uint64_t due = offloading.now_ns + us * 1000ull;
 
     offloading.due_ns = due < offloading.due_ns ? due : offloading.due_ns;
 }
 
 void offload_hurry(void)
 {
-    set_due(OFFLOAD_TICK_SHORT_MS);
+    set_due(MOVE_TICK_US);
 }
 
 static void free_slots(uint32_t n)
@@ -181,16 +181,20 @@ void offload_tick(uint64_t now_ns)
     offload_clock(now_ns);
     offloading.due_ns = UINT64_MAX;
     offload_table_reap();
-    offload_sweep_share();
+    if (ms_since(offloading.shared_ms) >= OFFLOAD_TICK_SHORT_MS) {
+        offloading.shared_ms = offloading.now_ms;
+        offload_sweep_share();
+        offload_purge_share();
+    }
     if (ms_since(offloading.ticked_ms) >= OFFLOAD_TICK_MS)
         do_usual_work();
-    offload_purge_share();
     offload_table_run();
-    if (moves_under_way() || offloading.sweeping || offloading.purging ||
-        (offloading.n_waiting && !offloading.full))
-        set_due(OFFLOAD_TICK_SHORT_MS);
+    if (moves_under_way())
+        set_due(MOVE_TICK_US);
+    else if (offloading.sweeping || offloading.purging || (offloading.n_waiting && !offloading.full))
+        set_due(OFFLOAD_TICK_SHORT_MS * 1000);
     else if (offloading.attached || offloading.n_managed)
-        set_due(OFFLOAD_TICK_MS);
+        set_due(OFFLOAD_TICK_MS * 1000);
 }
 
 uint64_t offload_due_ns(void)

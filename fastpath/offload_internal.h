@@ -22,7 +22,7 @@
 #include "proto/shared_counters.h"
 
 #define OFFLOAD_TICK_MS 20      /* the usual time between two ticks ... */
-#define OFFLOAD_TICK_SHORT_MS 1 /* ... and while rules move */
+#define OFFLOAD_TICK_SHORT_MS 1 /* ... and while much is to be done; while rules move, MOVE_TICK_US */
 
 /* Rules that wait over quota, outside of the rule table: of all slices, of one. */
 #define QUEUED_MAX 65536
@@ -145,7 +145,7 @@ struct offloading {
     uint64_t n_swapped, n_demoted;
 
     /* ticks */
-    uint32_t ticked_ms, status_ms;             /* when the usual work was done, and ports were looked at */
+    uint32_t shared_ms, ticked_ms, status_ms;  /* when shares, the usual work, and looks at ports were done */
     uint32_t round_ms;                         /* when this round of measurements began */
     uint32_t measured, published, swept, kept; /* cursors: rules */
     bool sweeping;        /* settings have changed: all rules are looked at, from 'swept' on */

@@ -249,6 +249,25 @@ static void pinned_rules_come_first_and_stay(void **state)
     assert_true(bed_is_offloaded(2));
 }
 
+static void many_rules_move_in_portions(void **state)
+{
+    offload_set_table(0, 1000000);
+    fake_moves.held = true;
+    for (uint32_t slot = 1; slot <= 1000; slot++)
+        bed_add_numbered(slot, slot);
+    bed_run(5);
+    assert_int_equal(fake_moves.n_begun, 64);
+    fake_moves.held = false;
+    bed_run(20);
+    assert_int_equal(n_offloaded(1, 1001), 1000);
+    /* With so many that portions of that size would take long, they are larger: a sixteenth of those that wait. */
+    fake_moves.held = true;
+    for (uint32_t slot = 1001; slot <= 1000 + 160 * 16; slot++)
+        bed_add_numbered(slot, slot);
+    bed_run(1);
+    assert_in_range(fake_moves.n_begun, 1000 + 140, 1000 + 160);
+}
+
 static void so_many_moves_a_second_begin_at_most(void **state)
 {
     offload_set_table(0, 100);
@@ -348,6 +367,7 @@ int main(void)
         T(the_busiest_end_up_inside),
         T(alternating_rates_swap_at_most_once_in_hold),
         T(pinned_rules_come_first_and_stay),
+        T(many_rules_move_in_portions),
         T(so_many_moves_a_second_begin_at_most),
         T(a_missed_deadline_is_followed_by_longer_and_longer_pauses),
         T(moves_that_cannot_begin_are_tried_again),

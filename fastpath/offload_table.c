@@ -21,6 +21,8 @@
 
 #define CANDIDATES_MAX 16        /* rules looked at for one that may come in, or has to make room */
 #define SWAP_MARGIN 10           /* packets per second */
+#define PORTIONS 16              /* in which many rules move: one of them at a time ... */
+#define PORTION_MIN 64           /* ... of so many rules at least */
 #define BACKOFF_MS 10            /* after a first missed deadline; doubles with each in a row ... */
 #define BACKOFF_DOUBLINGS_MAX 10 /* ... to 10 s */
 #define DELAYED_AT_ONCE 1024     /* rules on the list of those that wait for their time, in one tick */
@@ -173,6 +175,18 @@ static bool has_room(void)
     return !offloading.table_size || offloading.n_inside < offloading.table_size;
 }
 
+/*
+ * Moves of many rules begin in portions. One that begins while hundreds of others do waits for all of them: the workers look at
+ * each, and where this thread and the vSwitch share a core, the vSwitch waits for this thread. When more rules come than so
+ * few moves at a time can serve, it is more.
+ */
+static bool may_begin(void)
+{
+    unsigned portion = offloading.n_waiting / PORTIONS;
+
+    return moves_under_way() < (portion > PORTION_MIN ? portion : PORTION_MIN);
+}
+
 /* Begins to move a rule. False: not now. */
 static bool begin(uint32_t number)
 {
@@ -198,6 +212,8 @@ static bool bring_in(uint32_t number)
 {
     uint32_t victim = 0;
 
+    if (!may_begin())
+        return false;
     if (!has_room()) {
         victim = find_victim(number);
         if (!victim)

@@ -89,11 +89,12 @@ static unsigned parse_ethernet(struct parse *parse)
     memcpy(key->eth_dst, head, 6);
     memcpy(key->eth_src, head + 6, 6);
     if (is_vlan(type) && parse->limit >= offset + VLAN_TAG_SIZE) {
-        key->vlan_ad = type == TYPE_VLAN_AD;
+        key->vlan_ad = type == TYPE_VLAN_AD ? VLAN_AD_OUTER : 0;
         key->vlan_tci = load16(head + offset) | htobe16(VLAN_PRESENT);
         type = load_be16(head + offset + 2);
         offset += VLAN_TAG_SIZE;
         if (is_vlan(type) && parse->limit >= offset + VLAN_TAG_SIZE) {
+            key->vlan_ad |= type == TYPE_VLAN_AD ? VLAN_AD_INNER : 0;
             key->inner_tci = load16(head + offset) | htobe16(VLAN_PRESENT);
             type = load_be16(head + offset + 2);
             offset += VLAN_TAG_SIZE;

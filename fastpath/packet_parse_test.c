@@ -232,11 +232,22 @@ static void test_vlan_tags(void **state)
     key.vlan_tci = htons(0x1005);
     check_cut(&frame, 21, &key, 0, 0);
 
+    /* Each tag has a kind of its own. */
+    frame.size = 0;
+    ETH(&frame);
+    PUT(&frame, 0x81, 0, 0, 5, 0x88, 0xa8, 0xe0, 6, 0x12, 0x34);
+    key = eth_key(0x1234);
+    key.vlan_ad = VLAN_AD_INNER;
+    key.vlan_tci = htons(0x1005);
+    key.inner_tci = htons(0xf006);
+    check(&frame, &key, 0, 0);
+
     /* Third tag: not looked into. */
     frame.size = 0;
     ETH(&frame);
     PUT(&frame, 0x81, 0, 0, 5, 0x81, 0, 0, 6, 0x81, 0, 0, 7, 8, 0);
-    key.vlan_ad = 0;
+    key = eth_key(0x8100);
+    key.vlan_tci = htons(0x1005);
     key.inner_tci = htons(0x1006);
     check(&frame, &key, 0, 0);
 }

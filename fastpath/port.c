@@ -10,6 +10,7 @@
 #include "fastpath/capture.h"
 #include "fastpath/flow_table.h"
 #include "fastpath/move.h"
+#include "fastpath/port_rate.h"
 #include "fastpath/ports.h"
 #include "fastpath/representor.h"
 #include "fastpath/worker_internal.h"
@@ -96,6 +97,7 @@ static void port_retire(struct port *port)
     workers_remove_queues(port->receive, port->n_receive);
     workers_synchronize();
     moves_forget_port(port);
+    port_free_rates(port);
     rte_free(port->counters);
     port->ops->destroy(port);
 }
@@ -178,9 +180,18 @@ void port_get_stats(uint16_t id, struct port_stats *stats)
         stats->tx_bytes += counters->tx_bytes;
         stats->to_vswitch += counters->to_vswitch;
         stats->from_vswitch += counters->from_vswitch;
+        stats->n_holds += counters->n_holds;
+        stats->held_ns += rate_ns(counters->held_units);
         for (unsigned reason = 0; reason < DROP_REASON_COUNT; reason++)
             stats->drops[reason] += counters->drops[reason];
     }
+}
+
+uint64_t port_get_missed(uint16_t id)
+{
+    const struct port *port = port_by_id(id);
+
+    return port && port->ops->get_missed ? port->ops->get_missed(port) : 0;
 }
 
 void ports_remove_all(void)

@@ -48,6 +48,26 @@ const struct port_spec *port_get_spec(uint16_t id);
 /* Gives port 'id', which is there, to 'slice'. */
 void port_set_slice(uint16_t id, const char *slice);
 
+/*
+ * Limits of a port's rate, see port_rate.h: in, from its guest or uplink to the fast path, and out. Rates are in bit/s, 0: no limit.
+ * Bursts are in bytes, 0: what the rate gives in 10 ms (out: 200 ms), and at least 128 KiB.
+ */
+struct port_rates {
+    uint64_t in, burst_in;
+    uint64_t out, burst_out;
+};
+
+#define PORT_RATE_KEEP UINT64_MAX
+
+/*
+ * Sets the limits of port 'id', which is there; what is PORT_RATE_KEEP stays as it is. Workers take it into account with their
+ * next bursts. EINVAL: outside of the bounds in lib/limits.h; ENOMEM.
+ */
+int port_set_rates(uint16_t id, const struct port_rates *change, struct error *error);
+
+/* The limits in force, with the bursts that were chosen for 0. Bursts without a rate are 0. */
+void port_get_rates(uint16_t id, struct port_rates *rates);
+
 struct port_status {
     bool up;             /* the guest has set its rings up, or the link is up */
     char reason[128];    /* why it is not up; "" when it is */
@@ -62,10 +82,14 @@ struct port_stats {
     uint64_t rx_packets, rx_bytes; /* taken from the guest or NIC */
     uint64_t tx_packets, tx_bytes; /* given to the guest or NIC */
     uint64_t to_vswitch, from_vswitch;
+    uint64_t n_holds, held_ns; /* how often, and for how long in all, a queue was held (port_rate.h) */
     uint64_t drops[DROP_REASON_COUNT]; /* of packets that came in by this port; the tx-* ones: that were to leave by it */
 };
 
 /* Sums of all workers; each field on its own is exact, together they are not one instant. */
 void port_get_stats(uint16_t id, struct port_stats *stats);
+
+/* Packets that an uplink's device dropped since nobody took them in time, as far as it tells; 0 for guests. */
+uint64_t port_get_missed(uint16_t id);
 
 #endif

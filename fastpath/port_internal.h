@@ -29,6 +29,8 @@ struct burst;
 struct flow_table;
 struct move_queue;
 struct port;
+struct rate_bucket;
+struct rate_in;
 struct representor;
 struct send_queue;
 struct worker;
@@ -36,6 +38,7 @@ struct worker;
 /* Counters of one port, kept by one worker. */
 struct port_counters {
     uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes, to_vswitch, from_vswitch;
+    uint64_t n_holds, held_units; /* port_rate.h, rate.h */
     uint64_t drops[DROP_REASON_COUNT];
 } __attribute__((aligned(64)));
 
@@ -48,6 +51,7 @@ struct receive_queue {
     bool from_vswitch;                  /* packets leave by 'port' without a look-up (a representor's ring) */
     _Atomic bool ready;                 /* workers may touch it */
     _Atomic(struct move_queue *) moves; /* rules that move, see move.h; NULL: none */
+    _Atomic(struct rate_in *) rate;     /* the port's limit, see port_rate.h; NULL: none */
 };
 
 struct receive_ops {
@@ -58,11 +62,11 @@ struct receive_ops {
     uint16_t (*prepare)(struct receive_queue *queue);
 
     /*
-     * Takes up to BURST_MAX packets from 'queue' into 'burst': sets burst->n and
-     * packets[0..n), heads in burst->heads or in mbufs. Counts rx and drops of what is
-     * malformed. Returns how many were taken off the queue, dropped ones included.
+     * Takes up to 'most' packets, which is 1 to BURST_MAX, from 'queue' into 'burst': sets burst->n and
+     * packets[0..n), heads in burst->heads or in mbufs. A device that has its own way takes up to BURST_MAX whatever
+     * 'most' is. Counts rx and drops of what is malformed. Returns how many were taken off the queue, dropped ones included.
      */
-    uint16_t (*receive)(struct receive_queue *queue, struct burst *burst);
+    uint16_t (*receive)(struct receive_queue *queue, struct burst *burst, uint16_t most);
 
     /* The burst of the last receive() (packets[0..n_received)) is finished: its buffers go back to their owner. */
     void (*release)(struct receive_queue *queue, struct burst *burst);
@@ -143,7 +147,11 @@ struct port {
     _Atomic uint16_t n_send_active;            /* send queues that the receiver uses, >= 1 when up */
     _Atomic(struct representor *) representor; /* NULL: misses are dropped */
     _Atomic(struct capture *) capture;         /* NULL: nobody looks */
+    _Atomic(struct rate_bucket *) rate_out;    /* NULL: no limit */
     struct doorbell_peer vswitch, watcher;     /* who has the other end of those, one after the other */
+
+    /* control only */
+    struct port_rates rates; /* as asked for */
 };
 
 struct port_ops {
@@ -160,6 +168,9 @@ struct port_ops {
     void (*destroy)(struct port *port);
 
     void (*get_status)(const struct port *port, struct port_status *status);
+
+    /* port_get_missed(). May be NULL. */
+    uint64_t (*get_missed)(const struct port *port);
 };
 
 extern const struct port_ops vhost_port_ops, ethdev_port_ops;

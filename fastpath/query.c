@@ -45,6 +45,7 @@ static json_t *port_to_json(uint16_t port)
 {
     const struct port_spec *spec = port_get_spec(port);
     struct port_status status;
+    struct port_rates rates;
     char features[24];
     json_t *object = json_object();
 
@@ -60,6 +61,11 @@ static json_t *port_to_json(uint16_t port)
     }
     put_text(object, "slice", spec->slice);
     put_integer(object, "mtu", spec->mtu ? spec->mtu : 9000);
+    port_get_rates(port, &rates);
+    put_integer(object, "rate", rates.in);
+    put_integer(object, "burst", rates.burst_in);
+    put_integer(object, "rate_out", rates.out);
+    put_integer(object, "burst_out", rates.burst_out);
     put_integer(object, "queues_max", spec->n_queues);
     put_integer(object, "queues", status.n_queues);
     put_bool(object, "up", status.up);
@@ -95,6 +101,9 @@ static json_t *stats_to_json(uint16_t port)
     put_integer(object, "tx_bytes", stats.tx_bytes);
     put_integer(object, "to_vswitch", stats.to_vswitch);
     put_integer(object, "from_vswitch", stats.from_vswitch);
+    put_integer(object, "holds", stats.n_holds);
+    put_integer(object, "held_ns", stats.held_ns);
+    put_integer(object, "missed", port_get_missed(port));
     json_object_set_new(object, "drops", drops_to_json(&stats));
     return object;
 }

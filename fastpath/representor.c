@@ -116,12 +116,12 @@ uint64_t representor_delivered(const struct representor *representor, uint16_t q
 
 /* Operations of the receive queues; the rules are those of struct receive_ops. */
 
-static uint16_t queue_receive(struct receive_queue *receive, struct burst *burst)
+static uint16_t queue_receive(struct receive_queue *receive, struct burst *burst, uint16_t most)
 {
     struct representor_queue *queue = (struct representor_queue *)receive;
     struct port_counters *counters = worker_counters(burst->worker, receive->port);
     struct packet_ring_frame frames[BURST_MAX];
-    uint16_t n = packet_ring_peek(&queue->from_vswitch, frames, BURST_MAX);
+    uint16_t n = packet_ring_peek(&queue->from_vswitch, frames, most);
 
     burst->n = 0;
     if (unlikely(queue->from_vswitch.fault != PACKET_RING_FAULT_NONE && !queue->fault_counted)) {

@@ -261,7 +261,7 @@ static void returned_packets_have_private_heads(void **state)
         const struct packet *packet = &burst->packets[0];
 
         peer_sends(fixture, 1, cases[i].size, cases[i].offload);
-        assert_int_equal(queue->ops->receive(queue, burst), 1);
+        assert_int_equal(queue->ops->receive(queue, burst, BURST_MAX), 1);
         assert_int_equal(burst->n, 1);
         assert_ptr_equal(packet->head, burst->heads[0].bytes);
         assert_int_equal(packet->head_size, cases[i].head_size);
@@ -274,7 +274,7 @@ static void returned_packets_have_private_heads(void **state)
         assert_memory_equal(packet->tail, bytes + packet->head_size, packet->tail_size);
         queue->ops->release(queue, burst);
     }
-    assert_int_equal(queue->ops->receive(queue, burst), 0);
+    assert_int_equal(queue->ops->receive(queue, burst, BURST_MAX), 0);
 }
 
 static void runts_are_counted(void **state)
@@ -284,7 +284,7 @@ static void runts_are_counted(void **state)
 
     peer_sends(fixture, 0, 13, (struct packet_ring_offload){0});
     peer_sends(fixture, 0, 60, (struct packet_ring_offload){0});
-    assert_int_equal(queue->ops->receive(queue, &fixture->worker.burst), 2);
+    assert_int_equal(queue->ops->receive(queue, &fixture->worker.burst, BURST_MAX), 2);
     assert_int_equal(fixture->worker.burst.n, 1);
     assert_int_equal(fixture->worker.burst.packets[0].size, 60);
     assert_int_equal(fixture->counters[0].drops[DROP_RING_BAD], 1);
@@ -303,7 +303,7 @@ static void worker_sleeps_until_the_peer_rings(void **state)
     assert_false(queue->ops->arm(queue));
     queue->ops->disarm(queue);
     peer_sends(fixture, 2, 60, (struct packet_ring_offload){0});
-    assert_int_equal(queue->ops->receive(queue, &fixture->worker.burst), 2);
+    assert_int_equal(queue->ops->receive(queue, &fixture->worker.burst, BURST_MAX), 2);
     queue->ops->release(queue, &fixture->worker.burst);
 }
 
@@ -315,12 +315,12 @@ static void rubbish_breaks_the_ring_and_nothing_else(void **state)
     assert_null(representor_fault(PORT));
     atomic_store(&fixture->to_fastpath[0].shared->produced, 1ull << 40);
     for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(queue->ops->receive(queue, &fixture->worker.burst), 0);
+        assert_int_equal(queue->ops->receive(queue, &fixture->worker.burst, BURST_MAX), 0);
     assert_int_equal(fixture->counters[0].drops[DROP_RING_BAD], 1);
     assert_non_null(representor_fault(PORT));
     assert_true(queue->ops->arm(queue)); /* the worker does not spin on it */
     peer_sends(fixture, 1, 60, (struct packet_ring_offload){0});
-    assert_int_equal(polled[1]->ops->receive(polled[1], &fixture->worker.burst), 1);
+    assert_int_equal(polled[1]->ops->receive(polled[1], &fixture->worker.burst, BURST_MAX), 1);
 }
 
 int main(void)

@@ -29,9 +29,10 @@ static void put_field(struct flow_key *key, const struct wire_match *match, cons
     case FIELD_VLAN_TAGGED: key->vlan_tci |= htons(number ? VLAN_PRESENT : 0); break;
     case FIELD_VLAN_VID: key->vlan_tci |= htons(number); break;
     case FIELD_VLAN_PCP: key->vlan_tci |= htons(number << 13); break;
-    case FIELD_VLAN_AD: key->vlan_ad = number; break;
+    case FIELD_VLAN_AD: key->vlan_ad |= number ? VLAN_AD_OUTER : 0; break;
     case FIELD_INNER_TAGGED: key->inner_tci |= htons(number ? VLAN_PRESENT : 0); break;
     case FIELD_INNER_VID: key->inner_tci |= htons(number); break;
+    case FIELD_INNER_AD: key->vlan_ad |= number ? VLAN_AD_INNER : 0; break;
     case FIELD_INNER_PCP: key->inner_tci |= htons(number << 13); break;
     case FIELD_IP_SRC: memcpy(key->ip_src, bytes, match->size); break;
     case FIELD_IP_DST: memcpy(key->ip_dst, bytes, match->size); break;
@@ -56,7 +57,7 @@ static void put_field(struct flow_key *key, const struct wire_match *match, cons
 #define PORT_FIELDS (BIT(FIELD_L4_SRC) | BIT(FIELD_L4_DST))
 #define ICMP_FIELDS (BIT(FIELD_ICMP_TYPE) | BIT(FIELD_ICMP_CODE))
 #define OUTER_FIELDS (BIT(FIELD_VLAN_VID) | BIT(FIELD_VLAN_PCP) | BIT(FIELD_VLAN_AD))
-#define INNER_FIELDS (BIT(FIELD_INNER_VID) | BIT(FIELD_INNER_PCP))
+#define INNER_FIELDS (BIT(FIELD_INNER_VID) | BIT(FIELD_INNER_PCP) | BIT(FIELD_INNER_AD))
 
 static bool requires_proto(uint64_t fields, uint64_t those, bool holds)
 {
@@ -244,9 +245,11 @@ void rule_key_to_wire(const struct flow_key *key, const struct flow_key *mask, s
     get_bytes(wire, FIELD_ETH_DST, key->eth_dst, mask->eth_dst, 6);
     get_tag(wire, FIELD_VLAN_TAGGED, FIELD_VLAN_VID, FIELD_VLAN_PCP, ntohs(key->vlan_tci),
             ntohs(mask->vlan_tci));
-    get_number_field(wire, FIELD_VLAN_AD, key->vlan_ad, mask->vlan_ad & 1);
+    get_number_field(wire, FIELD_VLAN_AD, key->vlan_ad & VLAN_AD_OUTER, mask->vlan_ad & VLAN_AD_OUTER);
     get_tag(wire, FIELD_INNER_TAGGED, FIELD_INNER_VID, FIELD_INNER_PCP, ntohs(key->inner_tci),
             ntohs(mask->inner_tci));
+    get_number_field(wire, FIELD_INNER_AD, (key->vlan_ad & VLAN_AD_INNER) != 0,
+                     (mask->vlan_ad & VLAN_AD_INNER) != 0);
     get_number_field(wire, FIELD_ETH_TYPE, ntohs(key->eth_type), ntohs(mask->eth_type));
     get_bytes(wire, FIELD_IP_SRC, key->ip_src, mask->ip_src, ipv6 ? 16 : 4);
     get_bytes(wire, FIELD_IP_DST, key->ip_dst, mask->ip_dst, ipv6 ? 16 : 4);

@@ -39,6 +39,22 @@ static inline int packet_check_offload(struct packet *packet)
 }
 
 /*
+ * Bytes that segmentation would add to 'packet', which has been checked: the headers of all segments (of UDP fragmentation:
+ * fragments) but the first.
+ */
+static inline uint32_t packet_size_added(const struct packet *packet)
+{
+    const struct packet_offload *offload = &packet->offload;
+    uint32_t header_size, n_segments;
+
+    if (__builtin_expect(!offload->gso_type, 1))
+        return 0;
+    header_size = offload->gso_type == PACKET_GSO_UDP ? packet->l4_offset : offload->hdr_len;
+    n_segments = (packet->size - header_size + offload->gso_size - 1) / offload->gso_size;
+    return n_segments > 1 ? (n_segments - 1) * header_size : 0;
+}
+
+/*
  * Computes the checksum that NEEDS_CSUM asks for, over head, tail and more, into the
  * head, and clears the flag. A result of 0 becomes 0xffff, which is equal and which UDP needs.
  */

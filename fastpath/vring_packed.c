@@ -235,7 +235,7 @@ static int packed_receive_chain(struct virtqueue *ring, struct burst *burst, uin
     return packet_take_pieces(&burst->packets[i], burst->more[i], n, ring->header_size);
 }
 
-static uint16_t packed_receive(struct receive_queue *receive_queue, struct burst *burst)
+static uint16_t packed_receive(struct receive_queue *receive_queue, struct burst *burst, uint16_t most)
 {
     struct vring_receive_queue *queue = (struct vring_receive_queue *)receive_queue;
     struct virtqueue *ring = &queue->ring;
@@ -243,14 +243,14 @@ static uint16_t packed_receive(struct receive_queue *receive_queue, struct burst
     const uint32_t size_max = ring->header_size + FRAME_SIZE_MAX;
     uint16_t n_packets = 0, n;
 
-    for (n = 0; n < BURST_MAX; n++) {
+    for (n = 0; n < most; n++) {
         struct packet *packet = packet_begin(burst, n_packets, receive_queue->port->id);
         const struct vring_buffer *buffer = vring_buffer(ring, 0);
         enum vring_fault fault;
         int result;
 
         if (!ring->n_prepared)
-            packed_prepare(ring, BURST_MAX - n, 0);
+            packed_prepare(ring, most - n, 0);
         if (likely(ring->n_prepared && buffer->size >= size_min && buffer->size <= size_max)) {
             packet_take(packet, buffer->data, buffer->size, ring->header_size);
             packed_consume(ring, 1, 1);

@@ -208,7 +208,7 @@ static uint16_t split_receive_prepare(struct receive_queue *receive_queue)
     return queue->ring.n_prepared;
 }
 
-static uint16_t split_receive(struct receive_queue *receive_queue, struct burst *burst)
+static uint16_t split_receive(struct receive_queue *receive_queue, struct burst *burst, uint16_t most)
 {
     struct vring_receive_queue *queue = (struct vring_receive_queue *)receive_queue;
     struct virtqueue *ring = &queue->ring;
@@ -217,7 +217,9 @@ static uint16_t split_receive(struct receive_queue *receive_queue, struct burst 
     uint16_t n_packets = 0, n;
 
     split_prepare(ring, &receive_queue->ready, BURST_MAX, 0);
-    for (n = 0; n < ring->n_prepared; n++) {
+    if (most > ring->n_prepared)
+        most = ring->n_prepared;
+    for (n = 0; n < most; n++) {
         struct vring_buffer *buffer = vring_buffer(ring, n);
         struct packet *packet = packet_begin(burst, n_packets, receive_queue->port->id);
         enum vring_fault fault;

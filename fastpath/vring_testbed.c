@@ -334,7 +334,7 @@ void testbed_want_calls(struct testbed_driver *driver, bool want)
 
 uint16_t testbed_receive(struct vring_testbed *bed)
 {
-    return bed->receive_ops->receive(&bed->receive.queue, &bed->worker->burst);
+    return bed->receive_ops->receive(&bed->receive.queue, &bed->worker->burst, BURST_MAX);
 }
 
 void testbed_release(struct vring_testbed *bed)

@@ -13,19 +13,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fastpath/deliver.h"
 #include "fastpath/match_cache.h"
-#include "fastpath/move.h"
-#include "lib/compiler.h"
+#include "fastpath/rate.h"
 
 /* A worker that found nothing for this long goes to sleep. Waking takes about as long. */
 #define IDLE_US 50
 /* Queues that cannot wake a worker are polled this often, at first and when it stays quiet. */
 #define NAP_US_MIN 64
 #define NAP_US_MAX 1000
-
-/* The stages of about one burst in this many are timed. */
-#define SAMPLED_BURSTS 256
 
 static struct worker *workers[WORKERS_MAX];
 static uint16_t n_workers;
@@ -36,136 +31,41 @@ uint16_t workers_count(void)
     return n_workers;
 }
 
-/* Gets what 'queue' will receive next on its way into the cache, and the buffers it will probably be sent into. */
-static void prepare(struct worker *worker, struct receive_queue *queue)
+/* How long to sleep; NULL: until somebody wakes us. */
+static const struct timespec *sleep_time(const struct worker_rest *rest, unsigned nap_us, struct timespec *time)
 {
-    uint16_t n = queue->ops->prepare ? queue->ops->prepare(queue) : 0;
+    uint64_t ns = rest->nap ? nap_us * UINT64_C(1000) : UINT64_MAX, now;
 
-    if (n)
-        deliver_prepare(worker, queue->likely_output, n);
-}
-
-/* Prepares the queue behind place 'i' of the list: its packets come into the cache while others are forwarded. */
-static void prepare_next(struct worker *worker, const struct poll_list *list, uint16_t i)
-{
-    for (uint16_t n = 0; n < list->n; n++) {
-        struct receive_queue *queue = list->queues[i = i + 1 < list->n ? i + 1 : 0];
-
-        if (atomic_load_explicit(&queue->ready, memory_order_acquire)) {
-            prepare(worker, queue);
-            return;
-        }
+    if (rest->held) {
+        now = rate_now();
+        if ((int64_t)(rest->until - now) <= 0)
+            ns = 0;
+        else if (rate_ns(rest->until - now) < ns)
+            ns = rate_ns(rest->until - now);
     }
+    time->tv_sec = (time_t)(ns / 1000000000);
+    time->tv_nsec = (long)(ns % 1000000000);
+    return rest->nap || rest->held ? time : NULL;
 }
 
-static void note_released(struct worker *worker, struct receive_queue *queue)
-{
-    if (!queue->ops->notify)
-        return;
-    if (worker->n_released == BURST_MAX)
-        deliver_notify(worker);
-    worker->released[worker->n_released++] = queue;
-}
-
-/* Takes a burst from one queue and forwards it; returns how many packets there were. */
-static uint16_t poll_queue(struct worker *worker, const struct poll_list *list, uint16_t i)
-{
-    struct receive_queue *queue = list->queues[i];
-    uint64_t begin = worker->sampling ? rte_rdtsc() : 0, end;
-    uint16_t taken;
-
-    prepare(worker, queue);
-    taken = queue->ops->receive(queue, &worker->burst);
-    if (!taken) {
-        /* With nothing to do, have the buffers ready that the next packets will probably go into. */
-        if (worker->alone)
-            deliver_prepare(worker, queue->likely_output, BURST_MAX);
-        return 0;
-    }
-    prepare_next(worker, list, i);
-    if (unlikely(worker->sampling))
-        worker->stats.stage_cycles[WORKER_STAGE_RECEIVE] += rte_rdtsc() - begin;
-    forward_burst(worker, queue, &worker->burst);
-    begin = worker->sampling ? rte_rdtsc() : 0;
-    queue->ops->release(queue, &worker->burst);
-    note_released(worker, queue);
-    end = worker->sampling ? rte_rdtsc() : 0;
-    worker->stats.stage_cycles[WORKER_STAGE_RELEASE] += end - begin;
-    worker->stats.n_bursts++;
-    return taken;
-}
-
-/* Polls each queue once; returns how many packets came. */
-static uint32_t poll_queues(struct worker *worker, const struct poll_list *list)
-{
-    uint32_t n = 0;
-
-    for (uint16_t i = 0; i < list->n; i++) {
-        struct receive_queue *queue = list->queues[i];
-
-        if (unlikely(atomic_load_explicit(&queue->moves, memory_order_relaxed) != NULL) &&
-            move_look(queue, rte_rdtsc()))
-            continue;
-        if (atomic_load_explicit(&queue->ready, memory_order_acquire))
-            n += poll_queue(worker, list, i);
-    }
-    if (n) {
-        uint64_t begin = worker->sampling ? rte_rdtsc() : 0;
-
-        deliver_notify(worker);
-        if (unlikely(worker->sampling))
-            worker->stats.stage_cycles[WORKER_STAGE_RELEASE] += rte_rdtsc() - begin;
-        worker->stats.n_packets += n;
-        worker->sampling = worker->stats.n_bursts % SAMPLED_BURSTS < list->n;
-    }
-    return n;
-}
-
-/* Asks all queues to wake us. Returns false when something is waiting already; '*nap' tells that a queue cannot wake us. */
-static bool arm_queues(const struct poll_list *list, bool *nap)
-{
-    *nap = false;
-    for (uint16_t i = 0; i < list->n; i++) {
-        struct receive_queue *queue = list->queues[i];
-
-        if (move_pending(queue))
-            return false;
-        if (!atomic_load_explicit(&queue->ready, memory_order_acquire))
-            continue;
-        if (!queue->ops->arm)
-            *nap = true;
-        else if (!queue->ops->arm(queue))
-            return false;
-    }
-    return true;
-}
-
-static void disarm_queues(const struct poll_list *list)
-{
-    for (uint16_t i = 0; i < list->n; i++) {
-        struct receive_queue *queue = list->queues[i];
-
-        if (atomic_load_explicit(&queue->ready, memory_order_acquire) && queue->ops->disarm)
-            queue->ops->disarm(queue);
-    }
-}
-
-/* Sleeps until a queue has work, or for a nap of '*nap_us', which then grows. */
+/* Sleeps until a queue has work, or one that is held may be polled, or for a nap of '*nap_us', which then grows. */
 static void worker_sleep(struct worker *worker, unsigned *nap_us)
 {
-    struct timespec time = {.tv_nsec = *nap_us * 1000L};
     struct epoll_event event;
-    bool nap;
+    struct worker_rest rest;
+    struct timespec time;
 
-    if (arm_queues(atomic_load_explicit(&worker->poll_list, memory_order_acquire), &nap)) {
+    if (worker_arm(atomic_load_explicit(&worker->poll_list, memory_order_acquire), &rest)) {
+        const struct timespec *most = sleep_time(&rest, *nap_us, &time);
+
         worker->stats.n_sleeps++;
         rte_rcu_qsbr_thread_offline(rcu, worker->index);
-        epoll_pwait2(worker->epoll_fd, &event, 1, nap ? &time : NULL, NULL);
+        epoll_pwait2(worker->epoll_fd, &event, 1, most, NULL);
         rte_rcu_qsbr_thread_online(rcu, worker->index);
         *nap_us = *nap_us * 2 < NAP_US_MAX ? *nap_us * 2 : NAP_US_MAX;
     }
     /* The list may have been replaced while we slept. */
-    disarm_queues(atomic_load_explicit(&worker->poll_list, memory_order_acquire));
+    worker_disarm(atomic_load_explicit(&worker->poll_list, memory_order_acquire));
 }
 
 static int worker_run(void *argument)
@@ -180,14 +80,17 @@ static int worker_run(void *argument)
     while (!atomic_load_explicit(&worker->stop, memory_order_relaxed)) {
         const struct poll_list *list = atomic_load_explicit(&worker->poll_list, memory_order_acquire);
         uint64_t begin = now;
-        uint32_t n = poll_queues(worker, list);
+        uint32_t n = worker_poll(worker, list);
 
         rte_rcu_qsbr_quiescent(rcu, worker->index);
         now = rte_rdtsc();
         if (n) {
             worker->stats.busy_cycles += now - begin;
-            last_busy = now;
-            nap_us = NAP_US_MIN;
+            /* Queues that are held from now on are no reason to stay awake. */
+            if (n > worker->n_held) {
+                last_busy = now;
+                nap_us = NAP_US_MIN;
+            }
             continue;
         }
         worker->stats.idle_cycles += now - begin;

@@ -28,7 +28,8 @@ struct worker {
     struct match_cache *cache;
 
     /* worker only */
-    bool sampling; /* this round is one whose stages are timed */
+    bool sampling;   /* this round is one whose stages are timed */
+    uint32_t n_held; /* packets of this round whose queues are held since (port_rate.h) */
     struct worker_stats stats;
     struct send_queue *sent[BURST_MAX]; /* used in this round, to be notified at its end */
     struct receive_queue *released[BURST_MAX];
@@ -48,6 +49,20 @@ static inline struct port_counters *worker_counters(const struct worker *worker,
 {
     return &port->counters[worker->index];
 }
+
+/* Polls each queue once; returns how many packets came. */
+uint32_t worker_poll(struct worker *worker, const struct poll_list *list);
+
+/* How a worker may sleep. */
+struct worker_rest {
+    bool nap;  /* for a short time only: a queue cannot wake it */
+    bool held; /* until 'until' (rate.h) at most: something waits in a queue that is held */
+    uint64_t until;
+};
+
+/* Asks all queues to wake the worker. Returns false when something is waiting already that it should see to. */
+bool worker_arm(const struct poll_list *list, struct worker_rest *rest);
+void worker_disarm(const struct poll_list *list);
 
 /* Adds a file descriptor whose readability wakes the worker that polls 'queue' (edge triggered, never read). */
 int worker_watch(const struct receive_queue *queue, int fd);

@@ -8,11 +8,15 @@
  */
 
 #define PORTS_MAX 512      /* ports of one fast path */
-#define PORT_NAME_SIZE 64  /* bytes of a port's name, with the final NUL */
+#define PORT_NAME_SIZE 80  /* bytes of a port's name, with the final NUL: SLICE.NODE.INTERFACE fits */
 #define SLICE_NAME_SIZE 32 /* bytes of a slice's name, with the final NUL */
 #define QUEUES_MAX 16      /* receive (and send) queues of one port */
 #define WORKERS_MAX 16     /* worker threads of one fast path */
 #define BURST_MAX 32       /* packets a worker takes from a queue at once */
+
+#define PORT_RATE_MIN 1000ull              /* bit/s: the least that a port's rate can be limited to ... */
+#define PORT_RATE_MAX 1000000000000ull     /* ... and the most */
+#define PORT_BURST_MAX (UINT64_C(1) << 30) /* bytes that a port may send at once, before its rate counts */
 
 #define FRAME_SIZE_MAX 65550    /* bytes: an Ethernet and VLAN header and 64 KiB - 1 of IP */
 #define SNAPSHOT_SIZE 128       /* header bytes copied out of a guest's memory ... */

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #define POLL_MS 20
+#define PEER_WAIT_MS 10000 /* for the two ends of a patch to find one another */
 
 static json_t *where(const char *column, const char *value)
 {
@@ -65,49 +66,77 @@ static bool has_number(const json_t *row, const char *column, unsigned number)
     return json_integer_value(ovsdb_column(row, column)) == (json_int_t)number;
 }
 
-/* What is there: results of one transaction. */
+/* What is there: results of one transaction, all rows of each table. */
 struct present {
     json_t *results;
-    const json_t *bridge;                           /* NULL: none of that name */
-    const json_t *ports, *interfaces, *controllers; /* all rows */
+    const json_t *bridges, *ports, *interfaces, *controllers;
+    const json_t *bridge; /* the one in question; NULL: there is none of its name */
 };
 
-static int look(struct ovsdb *db, const char *name, struct present *present, struct error *error)
+static int look(struct ovsdb *db, struct present *present, struct error *error)
 {
-    json_t *operations = json_pack("[o, o, o, o]", select_rows("Bridge", where("name", name)),
-                                   select_rows("Port", json_array()), select_rows("Interface", json_array()),
-                                   select_rows("Controller", json_array()));
+    json_t *operations =
+        json_pack("[o, o, o, o]", select_rows("Bridge", json_array()), select_rows("Port", json_array()),
+                  select_rows("Interface", json_array()), select_rows("Controller", json_array()));
     int code = ovsdb_transact(db, operations, &present->results, error);
 
     if (code)
         return code;
-    present->bridge = json_array_get(ovsdb_rows(present->results, 0), 0);
+    present->bridges = ovsdb_rows(present->results, 0);
     present->ports = ovsdb_rows(present->results, 1);
     present->interfaces = ovsdb_rows(present->results, 2);
     present->controllers = ovsdb_rows(present->results, 3);
     return 0;
 }
 
+/* Turns to the bridge called 'name'. */
+static void turn_to(struct present *present, const char *name)
+{
+    const json_t *row;
+    size_t i;
+
+    present->bridge = NULL;
+    json_array_foreach(present->bridges, i, row)
+    {
+        if (!strcmp(text(row, "name"), name))
+            present->bridge = row;
+    }
+}
+
+static bool is_ours(const json_t *bridge)
+{
+    return ovsdb_map_get(bridge, "external_ids", "vnode-slice") != NULL;
+}
+
+/* A map column's value. */
+static json_t *option_map(const struct bridge_port *port)
+{
+    json_t *pairs = json_array();
+
+    for (unsigned i = 0; i < port->n_options; i++)
+        json_array_append_new(pairs, json_pack("[s, s]", port->options[i].key, port->options[i].value));
+    return json_pack("[s, o]", "map", pairs);
+}
+
 static json_t *interface_row(const struct bridge_port *port)
 {
-    json_t *row = json_pack("{s:s, s:s}", "name", port->name, "type", port->type);
+    json_t *row =
+        json_pack("{s:s, s:s, s:o}", "name", port->name, "type", port->type, "options", option_map(port));
 
     if (port->number)
         json_object_set_new(row, "ofport_request", json_integer(port->number));
-    if (port->value[0])
-        json_object_set_new(row, "options", json_pack("[s, [[s, s]]]", "map", port->option, port->value));
     if (port->mtu)
         json_object_set_new(row, "mtu_request", json_integer(port->mtu));
     return row;
 }
 
-/* Adds the rows of a port; returns the reference to it. 'number' makes names of rows in this transaction. */
-static json_t *insert_port(json_t *operations, const struct bridge_port *port, unsigned number)
+/* Adds the rows of a port; returns the reference to it. Rows have names in this transaction, each another one. */
+static json_t *insert_port(json_t *operations, const struct bridge_port *port)
 {
-    char interface[24], name[24];
+    char interface[32], name[32];
 
-    snprintf(interface, sizeof interface, "interface%u", number);
-    snprintf(name, sizeof name, "port%u", number);
+    snprintf(interface, sizeof interface, "interface%zu", json_array_size(operations));
+    snprintf(name, sizeof name, "port%zu", json_array_size(operations));
     json_array_append_new(operations, json_pack("{s:s, s:s, s:s, s:o}", "op", "insert", "table", "Interface",
                                                 "uuid-name", interface, "row", interface_row(port)));
     json_array_append_new(operations, json_pack("{s:s, s:s, s:s, s:{s:s, s:[s, s]}}", "op", "insert", "table",
@@ -116,15 +145,25 @@ static json_t *insert_port(json_t *operations, const struct bridge_port *port, u
     return json_pack("[s, s]", "named-uuid", name);
 }
 
+/* Whether an interface has these options, and no other. */
+static bool has_options(const json_t *interface, const struct bridge_port *port)
+{
+    for (unsigned i = 0; i < port->n_options; i++) {
+        const char *value = ovsdb_map_get(interface, "options", port->options[i].key);
+
+        if (!value || strcmp(value, port->options[i].value) != 0)
+            return false;
+    }
+    return json_array_size(json_array_get(json_object_get(interface, "options"), 1)) == port->n_options;
+}
+
 static bool is_as_wanted(const struct present *present, const json_t *port_row, const struct bridge_port *port)
 {
     const json_t *interface = row_of(present->interfaces, json_object_get(port_row, "interfaces"));
-    const char *value = ovsdb_map_get(interface, "options", port->option);
 
     return interface && !strcmp(text(interface, "type"), port->type) &&
            has_number(interface, "ofport_request", port->number) &&
-           (!port->mtu || has_number(interface, "mtu_request", port->mtu)) &&
-           !strcmp(value ? value : "", port->value);
+           (!port->mtu || has_number(interface, "mtu_request", port->mtu)) && has_options(interface, port);
 }
 
 /* The bridge's row of a port of that name, or NULL. */
@@ -154,14 +193,13 @@ static json_t *port_set(json_t *operations, const struct present *present, const
 
     strcpy(own.name, bridge->name);
     row = find_port(present, bridge->name);
-    json_array_append_new(set,
-                          row ? json_incref(uuid_of(row)) : insert_port(operations, &own, bridge->n_ports));
+    json_array_append_new(set, row ? json_incref(uuid_of(row)) : insert_port(operations, &own));
     for (unsigned i = 0; i < bridge->n_ports; i++) {
         row = find_port(present, bridge->ports[i].name);
         if (row && is_as_wanted(present, row, &bridge->ports[i]))
             json_array_append(set, uuid_of(row));
         else
-            json_array_append_new(set, insert_port(operations, &bridge->ports[i], i));
+            json_array_append_new(set, insert_port(operations, &bridge->ports[i]));
     }
     return json_pack("[s, o]", "set", set);
 }
@@ -173,7 +211,7 @@ static json_t *controller_set(json_t *operations, const struct present *present,
 
     for (unsigned i = 0; i < bridge->n_controllers; i++) {
         bool found = false;
-        char name[24];
+        char name[32];
 
         json_array_foreach(old, number, uuid)
         {
@@ -184,7 +222,7 @@ static json_t *controller_set(json_t *operations, const struct present *present,
         }
         if (found)
             continue;
-        snprintf(name, sizeof name, "controller%u", i);
+        snprintf(name, sizeof name, "controller%zu", json_array_size(operations));
         json_array_append_new(operations,
                               json_pack("{s:s, s:s, s:s, s:{s:s}}", "op", "insert", "table", "Controller",
                                         "uuid-name", name, "row", "target", bridge->controllers[i]));
@@ -239,68 +277,108 @@ static int commit(struct ovsdb *db, json_t *operations, struct error *error)
                      BRIDGE_WAIT_MS / 1000);
 }
 
-/* Whether all interfaces of a bridge could be opened. */
-static int check_interfaces(struct ovsdb *db, const struct bridge *bridge, struct error *error)
+/* Whether a bridge's interfaces could be opened. EAGAIN: a patch port does not know yet that its peer is there. */
+static int check_interfaces(const struct present *present, const struct bridge *bridge, struct error *error)
 {
-    struct present present;
-    int code = look(db, bridge->name, &present, error);
+    int code = 0;
 
-    if (code)
-        return code;
-    for (unsigned i = 0; i < bridge->n_ports && !code; i++) {
-        const json_t *port = find_port(&present, bridge->ports[i].name);
-        const json_t *interface = row_of(present.interfaces, json_object_get(port, "interfaces"));
+    for (unsigned i = 0; i < bridge->n_ports && code != EIO; i++) {
+        const json_t *port = find_port(present, bridge->ports[i].name);
+        const json_t *interface = row_of(present->interfaces, json_object_get(port, "interfaces"));
         const char *why = text(interface, "error");
 
         if (why[0])
-            code = error_set(error, EIO, "Open vSwitch cannot open interface %s of node %s: %.150s.",
+            code = error_set(error, strcmp(bridge->ports[i].type, "patch") != 0 ? EIO : EAGAIN,
+                             "Open vSwitch cannot open interface %s of node %s: %.150s.",
                              bridge->ports[i].name, bridge->node, why);
+    }
+    return code;
+}
+
+static int check_once(struct ovsdb *db, const struct bridge bridges[], unsigned n, struct error *error)
+{
+    struct present present;
+    int code = look(db, &present, error);
+
+    if (code)
+        return code;
+    for (unsigned i = 0; i < n && !code; i++) {
+        turn_to(&present, bridges[i].name);
+        code = check_interfaces(&present, &bridges[i], error);
     }
     json_decref(present.results);
     return code;
 }
 
-int bridge_apply(struct ovsdb *db, const struct bridge *bridge, struct error *error)
+/* Open vSwitch tells what it thinks of interfaces a little later than that it is done. */
+static int check(struct ovsdb *db, const struct bridge bridges[], unsigned n, struct error *error)
 {
-    json_t *operations = json_array(), *row;
+    int code = check_once(db, bridges, n, error);
+
+    for (unsigned waited = 0; code == EAGAIN && waited < PEER_WAIT_MS; waited += POLL_MS) {
+        poll(NULL, 0, POLL_MS);
+        code = check_once(db, bridges, n, error);
+    }
+    return code == EAGAIN ? EIO : code;
+}
+
+/* Adds what makes the bridge in question as it is described. */
+static void add_bridge(json_t *operations, const struct present *present, const struct bridge *bridge)
+{
+    json_t *row = bridge_row(operations, present, bridge);
+    char name[32];
+
+    if (present->bridge) {
+        json_object_del(row, "name"); /* it cannot be changed */
+        json_array_append_new(operations, json_pack("{s:s, s:s, s:o, s:o}", "op", "update", "table", "Bridge",
+                                                    "where", where("name", bridge->name), "row", row));
+        return;
+    }
+    snprintf(name, sizeof name, "bridge%zu", json_array_size(operations));
+    json_array_append_new(operations, json_pack("{s:s, s:s, s:s, s:o}", "op", "insert", "table", "Bridge",
+                                                "uuid-name", name, "row", row));
+    json_array_append_new(
+        operations, json_pack("{s:s, s:s, s:[], s:[[s, s, [s, s]]]}", "op", "mutate", "table", "Open_vSwitch",
+                              "where", "mutations", "bridges", "insert", "named-uuid", name));
+}
+
+int bridges_apply(struct ovsdb *db, const struct bridge bridges[], unsigned n, struct error *error)
+{
+    json_t *operations = json_array();
     struct present present;
-    int code = look(db, bridge->name, &present, error);
+    int code = look(db, &present, error);
 
     if (code) {
         json_decref(operations);
         return code;
     }
-    if (present.bridge && !ovsdb_map_get(present.bridge, "external_ids", "vnode-slice")) {
-        json_decref(operations);
-        json_decref(present.results);
-        return error_set(error, EEXIST, "Bridge %s is there already and is not ours; rename it.", bridge->name);
-    }
-    row = bridge_row(operations, &present, bridge);
-    if (present.bridge) {
-        json_object_del(row, "name"); /* it cannot be changed */
-        json_array_append_new(operations, json_pack("{s:s, s:s, s:o, s:o}", "op", "update", "table", "Bridge",
-                                                    "where", where("name", bridge->name), "row", row));
-    } else {
-        json_array_append_new(operations, json_pack("{s:s, s:s, s:s, s:o}", "op", "insert", "table", "Bridge",
-                                                    "uuid-name", "bridge", "row", row));
-        json_array_append_new(operations, json_pack("{s:s, s:s, s:[], s:[[s, s, [s, s]]]}", "op", "mutate",
-                                                    "table", "Open_vSwitch", "where", "mutations", "bridges",
-                                                    "insert", "named-uuid", "bridge"));
+    for (unsigned i = 0; i < n && !code; i++) {
+        turn_to(&present, bridges[i].name);
+        if (present.bridge && !is_ours(present.bridge))
+            code = error_set(error, EEXIST, "Bridge %s is there already and is not ours; rename it.",
+                             bridges[i].name);
+        else
+            add_bridge(operations, &present, &bridges[i]);
     }
     json_decref(present.results);
+    if (code) {
+        json_decref(operations);
+        return code;
+    }
     code = commit(db, operations, error);
-    return code ? code : check_interfaces(db, bridge, error);
+    return code ? code : check(db, bridges, n, error);
 }
 
 int bridge_remove(struct ovsdb *db, const char *name, struct error *error)
 {
     struct present present;
-    int code = look(db, name, &present, error);
+    int code = look(db, &present, error);
     json_t *operations;
 
     if (code)
         return code;
-    if (!present.bridge || !ovsdb_map_get(present.bridge, "external_ids", "vnode-slice")) {
+    turn_to(&present, name);
+    if (!present.bridge || !is_ours(present.bridge)) {
         json_decref(present.results);
         return 0;
     }

@@ -6,8 +6,8 @@
  * Switches of slices: bridges of Open vSwitch, made by its database (ovs-vswitchd.conf.db(5)). What is ours bears our
  * external_ids, "vnode-slice" and "vnode-node"; nothing else is touched.
  *
- *     bridge_apply(db, &bridge, &error);         // there it is, just as described, whatever was there before
- *     bridge_remove(db, bridge.name, &error);
+ *     bridges_apply(db, bridges, n, &error);     // there they are, just as described, whatever was there before
+ *     bridge_remove(db, bridges[0].name, &error);
  *
  * Each is one transaction, and returns when ovs-vswitchd has done what it says.
  */
@@ -20,16 +20,23 @@
 
 #define BRIDGE_NAME_SIZE INTERFACE_NAME_SIZE
 #define BRIDGE_OPTION_SIZE 512
+#define BRIDGE_OPTIONS_MAX 3
 #define BRIDGE_WAIT_MS 30000
+
+/* "dpdk-devargs", "peer", "n_rxq" ... */
+struct bridge_option {
+    char key[20];
+    char value[BRIDGE_OPTION_SIZE];
+};
 
 /* A port with its one interface. */
 struct bridge_port {
     char name[BRIDGE_NAME_SIZE];
-    char type[16];                  /* "dpdk", "patch" */
-    char option[16];                /* one of its options, "dpdk-devargs" or "peer" ... */
-    char value[BRIDGE_OPTION_SIZE]; /* ... and that option's value; "": no option */
-    uint16_t number;                /* OpenFlow port number; 0: Open vSwitch chooses */
-    uint16_t mtu;                   /* 0: Open vSwitch's default */
+    char type[16]; /* "dpdk", "patch" */
+    unsigned n_options;
+    struct bridge_option options[BRIDGE_OPTIONS_MAX];
+    uint16_t number; /* OpenFlow port number; 0: Open vSwitch chooses */
+    uint16_t mtu;    /* 0: Open vSwitch's default */
 };
 
 struct bridge {
@@ -45,11 +52,11 @@ struct bridge {
 };
 
 /*
- * Makes the bridge as it is described: what differs is changed, what is too much is removed, the rest stays as it is and
- * goes on forwarding. EEXIST: there is a bridge of that name that is not ours. EIO: Open vSwitch could not open an
- * interface, and the error tells why; ETIMEDOUT: it does not answer.
+ * Makes 'n' bridges as they are described: what differs is changed, what is too much is removed, the rest stays as it is and
+ * goes on forwarding. EEXIST: there is a bridge of such a name that is not ours, and nothing was changed. EIO: Open vSwitch could
+ * not open an interface, and the error tells why; ETIMEDOUT: it does not answer.
  */
-int bridge_apply(struct ovsdb *db, const struct bridge *bridge, struct error *error);
+int bridges_apply(struct ovsdb *db, const struct bridge bridges[], unsigned n, struct error *error);
 
 /* Removes a bridge of ours with its ports; no error when there is none. */
 int bridge_remove(struct ovsdb *db, const char *name, struct error *error);

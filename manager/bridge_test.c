@@ -79,11 +79,11 @@ static void bridges_come_change_and_go(void **state)
     struct bridge wanted = bridge(ports, 2);
     struct error error = {0};
 
-    must(bridge_apply(db, &wanted, &error), &error);
+    must(bridges_apply(db, &wanted, 1, &error), &error);
     assert_int_equal(number_of("a"), 1);
     assert_int_equal(number_of("b"), 2);
     assert_int_equal(number_of("vn1"), 65534);
-    must(bridge_apply(db, &wanted, &error), &error);
+    must(bridges_apply(db, &wanted, 1, &error), &error);
     assert_int_equal(n_rows("Port"), 3);
 
     wanted.n_ports = 3;
@@ -91,14 +91,14 @@ static void bridges_come_change_and_go(void **state)
     wanted.controllers[0] = "tcp:127.0.0.1:1";
     wanted.controllers[1] = "tcp:127.0.0.1:2";
     wanted.fail_secure = true;
-    must(bridge_apply(db, &wanted, &error), &error);
+    must(bridges_apply(db, &wanted, 1, &error), &error);
     assert_int_equal(number_of("c"), 3);
     assert_int_equal(n_rows("Controller"), 2);
 
     ports[1].number = 7; /* a port that is changed, one that goes, a controller that stays */
     wanted.n_ports = 2;
     wanted.n_controllers = 1;
-    must(bridge_apply(db, &wanted, &error), &error);
+    must(bridges_apply(db, &wanted, 1, &error), &error);
     assert_int_equal(number_of("b"), 7);
     assert_int_equal(number_of("c"), -1);
     assert_int_equal(n_rows("Controller"), 1);
@@ -131,13 +131,13 @@ static void bridges_of_others_are_left_alone(void **state)
                                   "mutations", "bridges", "insert", "named-uuid", "b"),
                         NULL, &error),
          &error);
-    must(bridge_apply(db, &wanted, &error), &error);
+    must(bridges_apply(db, &wanted, 1, &error), &error);
     must(bridges_list(db, found, &n, &error), &error);
     assert_int_equal(n, 1);
     must(bridge_remove(db, "vn2", &error), &error);
     assert_int_equal(n_rows("Bridge"), 2);
     strcpy(wanted.name, "vn2");
-    assert_int_equal(bridge_apply(db, &wanted, &error), EEXIST);
+    assert_int_equal(bridges_apply(db, &wanted, 1, &error), EEXIST);
     assert_string_equal(error.text, "Bridge vn2 is there already and is not ours; rename it.");
     must(bridge_remove(db, "vn1", &error), &error);
 }
@@ -149,7 +149,7 @@ static void interfaces_that_fail_are_told(void **state)
     struct error error = {0};
 
     strcpy(ports[0].type, "nonsense");
-    assert_int_equal(bridge_apply(db, &wanted, &error), EIO);
+    assert_int_equal(bridges_apply(db, &wanted, 1, &error), EIO);
     assert_non_null(strstr(error.text, "Open vSwitch cannot open interface x of node sw"));
     must(bridge_remove(db, "vn1", &error), &error);
 }

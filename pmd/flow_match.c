@@ -105,21 +105,25 @@ static int read_eth(struct reading *reading, const void *spec, const void *mask)
     return take_type(reading, value->hdr.ether_type, bits->hdr.ether_type);
 }
 
+static bool is_tag_type(uint16_t type)
+{
+    return type == TYPE_VLAN || type == TYPE_VLAN_AD;
+}
+
 /* There is a tag, so the type before it was the tag's kind. */
 static int enter_tag(struct reading *reading)
 {
-    struct flow_match *match = reading->match;
+    struct flow_tag *tag = &reading->match->tags[reading->n_tags];
 
     if (reading->next.tag == FLOW_ABSENT)
         return refuse(reading, "The item before says that there is no VLAN tag");
-    if (reading->next.has_type && reading->n_tags)
-        return refuse(reading, "The kind of a second VLAN tag cannot be matched");
     if (reading->next.has_type) {
-        if (reading->next.type != TYPE_VLAN && reading->next.type != TYPE_VLAN_AD)
+        if (!is_tag_type(reading->next.type))
             return refuse(reading, "VLAN tags are those of types 0x8100 and 0x88a8");
-        match->service_tag = reading->next.type == TYPE_VLAN_AD ? FLOW_PRESENT : FLOW_ABSENT;
+        tag->service = reading->next.type == TYPE_VLAN_AD ? FLOW_PRESENT : FLOW_ABSENT;
     }
-    match->tags[reading->n_tags++].presence = FLOW_PRESENT;
+    tag->presence = FLOW_PRESENT;
+    reading->n_tags++;
     reading->next = (struct next_header){0};
     return 0;
 }
@@ -142,7 +146,7 @@ static int read_vlan(struct reading *reading, const void *spec, const void *mask
 
 /*
  * What the last Ethernet type says when no VLAN item follows. A type that is no tag's means that there is no (further)
- * tag; a tag's type on an untagged frame would mean a frame that ends there.
+ * tag; a tag's type says that there is one. Behind the second tag each type is one like others: no further tag is looked into.
  */
 static int leave_ethernet(struct reading *reading)
 {
@@ -150,12 +154,10 @@ static int leave_ethernet(struct reading *reading)
     struct flow_match *match = reading->match;
     enum flow_presence present = next->tag;
 
-    if (next->has_type && (next->type == TYPE_VLAN || next->type == TYPE_VLAN_AD)) {
-        if (reading->n_tags)
-            return refuse(reading, "The kind of a second VLAN tag cannot be matched");
+    if (next->has_type && reading->n_tags < 2 && is_tag_type(next->type)) {
         if (present == FLOW_ABSENT)
             return refuse(reading, "A VLAN tag's Ethernet type and no VLAN tag contradict each other");
-        match->service_tag = next->type == TYPE_VLAN_AD ? FLOW_PRESENT : FLOW_ABSENT;
+        match->tags[reading->n_tags].service = next->type == TYPE_VLAN_AD ? FLOW_PRESENT : FLOW_ABSENT;
         present = FLOW_PRESENT;
     } else if (next->has_type) {
         if (next->type < TYPE_FIRST)

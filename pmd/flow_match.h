@@ -14,13 +14,13 @@ enum flow_presence { FLOW_MAYBE, FLOW_ABSENT, FLOW_PRESENT };
 
 struct flow_tag {
     enum flow_presence presence;
-    uint16_t tci, tci_mask; /* host order; 3 bits priority, 0, 12 bits identifier */
+    enum flow_presence service; /* it is 802.1ad (present), 802.1Q (absent) */
+    uint16_t tci, tci_mask;     /* host order; 3 bits priority, 0, 12 bits identifier */
 };
 
 struct flow_match {
     uint8_t eth_dst[6], eth_dst_mask[6], eth_src[6], eth_src_mask[6];
     struct flow_tag tags[2];             /* outer, second */
-    enum flow_presence service_tag;      /* the outer tag is 802.1ad (present), 802.1Q (absent) */
     bool has_type;                       /* 'type' is matched exactly ... */
     uint16_t type;                       /* ... behind the tags, host order */
     unsigned ip_version;                 /* 0: not known to be IP */

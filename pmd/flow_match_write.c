@@ -40,12 +40,13 @@ static void put_tags(const struct flow_match *match, struct wire_rule *rule)
         return;
     put_number(rule, FIELD_VLAN_VID, outer->tci & 0xfff, outer->tci_mask & 0xfff, 2);
     put_number(rule, FIELD_VLAN_PCP, outer->tci >> 13, outer->tci_mask >> 13, 1);
-    put_presence(rule, FIELD_VLAN_AD, match->service_tag);
+    put_presence(rule, FIELD_VLAN_AD, outer->service);
     put_presence(rule, FIELD_INNER_TAGGED, inner->presence);
     if (inner->presence != FLOW_PRESENT)
         return;
     put_number(rule, FIELD_INNER_VID, inner->tci & 0xfff, inner->tci_mask & 0xfff, 2);
     put_number(rule, FIELD_INNER_PCP, inner->tci >> 13, inner->tci_mask >> 13, 1);
+    put_presence(rule, FIELD_INNER_AD, inner->service);
 }
 
 static void put_transport(const struct flow_match *match, struct wire_rule *rule)

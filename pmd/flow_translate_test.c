@@ -164,6 +164,12 @@ static void test_vlan(void **state)
     expect_match("eth / vlan has_more=1 / end", "vlan=1 inner_vlan=1");
     expect_match("eth type=88a8 / vlan tci=0001/0fff / vlan tci=6002/efff type=0800 / end",
                  "eth_type=0x0800 vlan=1 vlan_vid=1 vlan_ad=1 inner_vlan=1 inner_vid=2 inner_pcp=3");
+    /* As Open vSwitch writes it when it looks at one tag only: what follows is a tag of that kind. */
+    expect_match("eth type=8100 has_vlan=1 / vlan tci=0064/efff type=8100 / end",
+                 "vlan=1 vlan_vid=100 vlan_pcp=0 vlan_ad=0 inner_vlan=1 inner_ad=0");
+    expect_match("eth / vlan type=88a8 / vlan / end", "vlan=1 inner_vlan=1 inner_ad=1");
+    /* Behind the second one a tag's type is a type like others. */
+    expect_match("eth / vlan / vlan type=8100 / end", "eth_type=0x8100 vlan=1 inner_vlan=1");
 }
 
 static void test_vlan_refused(void **state)
@@ -172,10 +178,8 @@ static void test_vlan_refused(void **state)
     expect_no_match("eth type=0800 / vlan / end", ITEM);
     expect_no_match("eth type=9100 has_vlan=1 / vlan / end", ITEM);
     expect_no_match("eth / vlan tci=1000/1000 / end", ITEM_MASK);
-    /* The fast path does not know of which kind a second tag is. */
-    expect_no_match("eth type=8100 has_vlan=1 / vlan tci=0064/efff type=8100 / end", ITEM);
-    expect_no_match("eth / vlan type=88a8 / vlan / end", ITEM);
-    expect_no_match("eth / vlan / vlan type=8100 / end", ITEM);
+    expect_no_match("eth / vlan type=0800 / vlan / end", ITEM);
+    expect_no_match("eth / vlan type=8100 has_more=0 / end", ITEM);
     expect_no_match("eth / vlan / vlan has_more=0 / end", ITEM_MASK);
     expect_no_match("eth / vlan has_more=0 / vlan / end", ITEM);
     expect_no_match("eth / vlan has_more=1 type=0800 / end", ITEM);

@@ -8,6 +8,7 @@
 #include <ethdev_driver.h>
 #include <ethdev_vdev.h>
 #include <rte_malloc.h>
+#include <rte_version.h>
 
 #include "pmd/burst.h"
 #include "pmd/connection.h"
@@ -204,6 +205,17 @@ static int close_device(struct rte_eth_dev *device)
     return 0;
 }
 
+/* DPDK asks for those of each queue, too, from 25.11 on: we have none. */
+#if RTE_VERSION >= RTE_VERSION_NUM(25, 11, 0, 0)
+static int get_statistics(struct rte_eth_dev *device, struct rte_eth_stats *statistics,
+                          struct eth_queue_stats *of_queues)
+{
+    return statistics_get(device, statistics);
+}
+#else
+#define get_statistics statistics_get
+#endif
+
 static const struct eth_dev_ops representor_ops = {
     .dev_configure = configure,
     .dev_start = start,
@@ -221,7 +233,7 @@ static const struct eth_dev_ops representor_ops = {
     .rx_queue_release = release_receive,
     .tx_queue_setup = set_up_send,
     .tx_queue_release = release_send,
-    .stats_get = statistics_get,
+    .stats_get = get_statistics,
     .stats_reset = statistics_reset,
     .xstats_get = statistics_extended,
     .xstats_get_names = statistics_extended_names,

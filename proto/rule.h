@@ -56,7 +56,8 @@ enum wire_value_kind {
     X(ICMP_TYPE, 19, "icmp_type", VALUE_DECIMAL, 1, 8, "ICMP or ICMPv6 type")                      \
     X(ICMP_CODE, 20, "icmp_code", VALUE_DECIMAL, 1, 8, "ICMP or ICMPv6 code")                      \
     X(TCP_FLAGS, 21, "tcp_flags", VALUE_TCP_FLAGS, 1, 8, "TCP flags, such as +syn-ack")            \
-    X(TUNNEL_ID, 22, "tunnel_id", VALUE_DECIMAL, 4, 24, "VXLAN network identifier")
+    X(TUNNEL_ID, 22, "tunnel_id", VALUE_DECIMAL, 4, 24, "VXLAN network identifier")                \
+    X(INNER_AD, 23, "inner_ad", VALUE_DECIMAL, 1, 1, "1: the second tag is 802.1ad")
 
 /* Actions: identifier on the wire, name, kind and size of the operand, number of bits, description. */
 #define WIRE_ACTIONS(X)                                                                              \

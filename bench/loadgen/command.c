@@ -49,7 +49,7 @@ static bool parse_setting(const char *key, const char *value, struct round_spec 
     static const char *const directions[] = {"both", "forward", "backward", NULL};
     static const char *const offloads[] = {"none", "checksum", "tso", NULL};
     static const char *const payloads[] = {"fresh", "still", NULL};
-    static const char *const varies[] = {"ports", "addresses", NULL};
+    static const char *const varies[] = {"ports", "addresses", "prefixes", NULL};
     double number = 0;
     int choice = 0;
     bool good = true;
@@ -78,7 +78,7 @@ static bool parse_setting(const char *key, const char *value, struct round_spec 
     } else if (!strcmp(key, "flow_gaps") && (good = parse_number(value, 0, 1, &number))) {
         spec->traffic.flow_gaps = number != 0;
     } else if (!strcmp(key, "vary") && (good = parse_choice(varies, value, &choice))) {
-        spec->traffic.vary_addresses = choice == 1;
+        spec->traffic.vary = (enum traffic_vary)choice;
     } else if (!strcmp(key, "offload") && (good = parse_choice(offloads, value, &choice))) {
         spec->traffic.offload = (enum traffic_offload)choice;
     } else if (!strcmp(key, "segment") && (good = parse_number(value, 64, 65000, &number))) {

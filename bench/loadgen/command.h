@@ -13,7 +13,7 @@
  *
  * Settings of a round: seconds, rate (frames per second and guest, 0: as fast as possible), size (bytes or
  * imix), flows, direction (both, forward, backward), window (frames, 0, or auto), verify (0, 1), payload
- * (fresh, still), flow_gaps (0, 1), vary (ports, addresses), offload (none, checksum, tso), segment (bytes), sample (n),
+ * (fresh, still), flow_gaps (0, 1), vary (ports, addresses, prefixes), offload (none, checksum, tso), segment (bytes), sample (n),
  * drain (seconds), write_off (seconds), nap (microseconds, 0: never).
  */
 

@@ -78,7 +78,7 @@ static void test_frames_are_what_the_header_says(void **state)
 
     spec.n_flows = 3000;
     spec.frame_size = TRAFFIC_IMIX;
-    spec.vary_addresses = true;
+    spec.vary = TRAFFIC_VARY_ADDRESSES;
     traffic_init(&traffic, &spec, 2, 3, 7);
     for (unsigned i = 0; i < 6000; i++) {
         uint32_t flow = i % 3000;
@@ -92,6 +92,32 @@ static void test_frames_are_what_the_header_says(void **state)
         assert_int_equal(frame[38] << 8 | frame[39], size - 34);
         assert_int_equal((frame[26] << 24 | frame[27] << 16 | frame[28] << 8 | frame[29]),
                          0x0a000000 + (2 << 20) + flow);
+    }
+}
+
+static void test_prefixes_vary(void **state)
+{
+    static const uint8_t base[] = {10, 48, 0, 0, 4, 0, 4, 0};
+    struct traffic_spec spec = default_spec();
+    struct traffic traffic;
+
+    spec.n_flows = TRAFFIC_FLOWS_MAX;
+    spec.frame_size = 64;
+    spec.vary = TRAFFIC_VARY_PREFIXES;
+    traffic_init(&traffic, &spec, 2, 3, 7);
+    traffic_build(&traffic, frame, HEADER_SIZE);
+    for (unsigned flow = 1; flow < 2000; flow++) {
+        unsigned n_turned = 0;
+
+        traffic_next(&traffic, frame);
+        assert_int_equal(sum16(frame + 14, 20, 0), 0xffff);
+        for (unsigned i = 0; i < sizeof base; i++)
+            n_turned += (unsigned)__builtin_popcount(frame[30 + i] ^ base[i]);
+        assert_int_equal(n_turned, 2);
+        assert_int_equal((frame[30] << 24 | frame[31] << 16 | frame[32] << 8 | frame[33]) ^ 0x0a300000,
+                         1 << flow % 24);
+        assert_int_equal((uint32_t)frame[34] << 24 | frame[35] << 16 | frame[36] << 8 | frame[37],
+                         0x04000400u ^ 1u << flow / 24 % 32);
     }
 }
 
@@ -354,6 +380,7 @@ int main(void)
         cmocka_unit_test(test_histogram_quantiles),
         cmocka_unit_test(test_small_values_are_exact),
         cmocka_unit_test(test_frames_are_what_the_header_says),
+        cmocka_unit_test(test_prefixes_vary),
         cmocka_unit_test(test_imix_shares),
         cmocka_unit_test(test_offloaded_checksums),
         cmocka_unit_test(test_check_counts_what_happened),

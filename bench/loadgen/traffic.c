@@ -15,6 +15,7 @@
 #define L4_OFFSET (ETH_SIZE + IP_SIZE)
 #define PORT_FIRST 1024u
 #define PORT_STEP_BITS 10
+#define PREFIX_ADDRESS_BITS 24u
 
 struct headers {
     uint8_t eth_dst[6], eth_src[6];
@@ -24,7 +25,7 @@ struct headers {
     uint8_t ip_ttl, ip_protocol;
     uint16_t ip_checksum;
     uint32_t ip_src, ip_dst;
-    uint16_t l4_src, l4_dst;
+    uint32_t ports; /* source, destination */
     union {
         struct {
             uint16_t length, checksum;
@@ -66,23 +67,36 @@ static uint64_t sum_bytes(const uint8_t *bytes, uint32_t size)
 
 static uint32_t source_address(const struct traffic *traffic, uint32_t flow)
 {
-    return htonl(0x0a000000u + ((uint32_t)traffic->sender << 20) + (traffic->spec.vary_addresses ? flow : 0));
+    return htonl(0x0a000000u + ((uint32_t)traffic->sender << 20) +
+                 (traffic->spec.vary == TRAFFIC_VARY_PORTS ? 0 : flow));
+}
+
+static uint32_t destination_address(const struct traffic *traffic, uint32_t flow)
+{
+    return htonl((0x0a000000u + ((uint32_t)traffic->receiver << 20)) ^
+                 (traffic->spec.vary == TRAFFIC_VARY_PREFIXES ? 1u << flow % PREFIX_ADDRESS_BITS : 0));
+}
+
+/* Source and destination port as one number. */
+static uint32_t ports_of(const struct traffic *traffic, uint32_t flow)
+{
+    if (traffic->spec.vary == TRAFFIC_VARY_PREFIXES)
+        return htonl((PORT_FIRST << 16 | PORT_FIRST) ^ 1u << flow / PREFIX_ADDRESS_BITS % 32);
+    return htonl((PORT_FIRST + (flow & ((1u << PORT_STEP_BITS) - 1))) << 16 |
+                 (PORT_FIRST + (flow >> PORT_STEP_BITS)));
 }
 
 static void init_size(const struct traffic *traffic, struct traffic_size *size, uint32_t frame_size)
 {
-    uint32_t destination = htonl(0x0a000000u + ((uint32_t)traffic->receiver << 20));
     uint16_t l4_size = (uint16_t)(frame_size - L4_OFFSET);
-    struct headers headers = {
-        .ip_version = 0x45, .ip_ttl = 64, .ip_protocol = is_tcp(traffic) ? 6 : 17, .ip_dst = destination};
+    struct headers headers = {.ip_version = 0x45, .ip_ttl = 64, .ip_protocol = is_tcp(traffic) ? 6 : 17};
 
     size->size = frame_size;
     size->ip_length = headers.ip_length = htons((uint16_t)(frame_size - ETH_SIZE));
     size->udp_length = htons(l4_size);
     size->ip_sum = fold(sum_bytes(&headers.ip_version, IP_SIZE));
     /* A checksum left to the receiver starts from the sum of the pseudo header (RFC 768, RFC 9293). */
-    size->pseudo_sum =
-        fold(sum_bytes((uint8_t *)&destination, 4) + htons(headers.ip_protocol) + htons(l4_size));
+    size->pseudo_sum = fold(htons(headers.ip_protocol) + htons(l4_size));
 }
 
 void traffic_init(struct traffic *traffic, const struct traffic_spec *spec, uint8_t sender, uint8_t receiver,
@@ -128,16 +142,17 @@ static inline void write_fields(const struct traffic *traffic, uint8_t *frame,
     struct headers *headers = (struct headers *)frame;
     struct traffic_stamp *stamp = (struct traffic_stamp *)(frame + traffic->stamp_offset);
     uint32_t source = source_address(traffic, flow);
-    uint32_t source_sum = (source & 0xffff) + (source >> 16);
+    uint32_t destination = destination_address(traffic, flow);
+    uint32_t addresses_sum = (source & 0xffff) + (source >> 16) + (destination & 0xffff) + (destination >> 16);
     uint16_t checksum = 0;
 
     if (traffic->spec.offload != TRAFFIC_OFFLOAD_NONE)
-        checksum = fold(size->pseudo_sum + source_sum);
+        checksum = fold(size->pseudo_sum + addresses_sum);
     headers->ip_length = size->ip_length;
-    headers->ip_checksum = (uint16_t)~fold(size->ip_sum + source_sum);
+    headers->ip_checksum = (uint16_t)~fold(size->ip_sum + addresses_sum);
     headers->ip_src = source;
-    headers->l4_src = htons((uint16_t)(PORT_FIRST + (flow & ((1u << PORT_STEP_BITS) - 1))));
-    headers->l4_dst = htons((uint16_t)(PORT_FIRST + (flow >> PORT_STEP_BITS)));
+    headers->ip_dst = destination;
+    headers->ports = ports_of(traffic, flow);
     if (is_tcp(traffic)) {
         headers->tcp.checksum = checksum;
     } else {
@@ -180,7 +195,6 @@ static void write_frame(const struct traffic *traffic, uint8_t *frame, const str
         .ip_version = 0x45,
         .ip_ttl = 64,
         .ip_protocol = is_tcp(traffic) ? 6 : 17,
-        .ip_dst = htonl(0x0a000000u + ((uint32_t)traffic->receiver << 20)),
     };
     struct traffic_stamp stamp = {.round = traffic->round, .sender = traffic->sender};
     uint32_t offset = traffic->stamp_offset + (uint32_t)sizeof stamp;

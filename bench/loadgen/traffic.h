@@ -5,10 +5,11 @@
 /*
  * What a guest sends to its peer in one round, and how the peer checks it.
  *
- * Frames are Ethernet, IPv4 and UDP (TCP for segmentation offload). Flow number f has source port 1024 + f %
- * 1024 and destination port 1024 + f / 1024, and, if addresses vary, f in the low 20 bits of the source
- * address. Frames go round over the flows. Guest i has MAC address 02:00:00:00:00:i, address 10.0.0.0 + (i <<
- * 20) + f.
+ * Frames are Ethernet, IPv4 and UDP (TCP for segmentation offload). Frames go round over the flows. Guest i has MAC address
+ * 02:00:00:00:00:i, address 10.0.0.0 + (i << 20). Flow number f has source port 1024 + f % 1024 and destination port
+ * 1024 + f / 1024, and, if addresses vary, f added to the source address. If prefixes vary, ports are 1024
+ * and 1024, and then one bit of the 32 of both ports, and one of the low 24 of the destination address, is turned over, another one
+ * with each flow: so a classifier that looks at as many bits as it needs looks at other ones for each of 768 flows.
  *
  * Real guests write and read whole packets, and what a switch copies then comes from another core's cache.
  * With 'fresh', the sender writes one word in each cache line behind the stamp, and the receiver checks
@@ -36,12 +37,14 @@ enum traffic_offload {
     TRAFFIC_OFFLOAD_TSO,      /* TCP; the receiver cuts it up (GSO_TCPV4) */
 };
 
+enum traffic_vary { TRAFFIC_VARY_PORTS, TRAFFIC_VARY_ADDRESSES, TRAFFIC_VARY_PREFIXES };
+
 struct traffic_spec {
     uint32_t n_flows;    /* 1 to TRAFFIC_FLOWS_MAX */
     uint32_t frame_size; /* TRAFFIC_FRAME_MIN to TRAFFIC_FRAME_MAX, or TRAFFIC_IMIX */
     enum traffic_offload offload;
     uint16_t segment_size; /* TSO: payload of a segment */
-    bool vary_addresses;
+    enum traffic_vary vary;
     bool fresh; /* each cache line of the payload is written for each frame, and read and checked by the peer */
     bool verify;    /* each frame has an own payload, and the peer compares all of it */
     bool flow_gaps; /* the peer looks for the longest time that a flow had no frame */

@@ -2,6 +2,7 @@
 #include "tests/integration/fast_path.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -213,6 +214,19 @@ void fast_path_remove_port(struct fast_path *fast_path, const char *name)
     call(fast_path);
 }
 
+void fast_path_set_limit(struct fast_path *fast_path, const char *name, const char *limit, uint64_t value)
+{
+    struct message_query change = {
+        .question = "port/set", .n_arguments = 2, .arguments = {{"port", name, (uint16_t)strlen(name)}}};
+    char text[24];
+
+    snprintf(change.arguments[1].name, sizeof change.arguments[1].name, "%s", limit);
+    change.arguments[1].size = (uint16_t)snprintf(text, sizeof text, "%" PRIu64, value);
+    change.arguments[1].value = text;
+    message_put_query(client_begin(fast_path->client, MESSAGE_CHANGE), &change);
+    call(fast_path);
+}
+
 /* What port/show says; the caller frees it. */
 static json_t *show_port(struct fast_path *fast_path, const char *name)
 {
@@ -318,6 +332,17 @@ void fast_path_await_drops(struct fast_path *fast_path, const char *name, const 
         if (fast_path_drops(fast_path, name, reason) >= n)
             return;
     fast_path_fail(fast_path, "port %s has not dropped %lu packets as %s", name, (unsigned long)n, reason);
+}
+
+uint64_t fast_path_counter(struct fast_path *fast_path, const char *name, const char *counter)
+{
+    json_t *object = show_port(fast_path, name);
+    json_t *value = json_object_get(json_object_get(object, "stats"), counter);
+    uint64_t n = (uint64_t)json_integer_value(value);
+
+    assert_true(json_is_integer(value));
+    json_decref(object);
+    return n;
 }
 
 void fast_path_starts(void **state)

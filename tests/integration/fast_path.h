@@ -59,6 +59,9 @@ void fast_path_add_guest_port(struct fast_path *fast_path, const char *name, uin
 void fast_path_add_listening_port(struct fast_path *fast_path, const char *name, uint16_t n_queues);
 void fast_path_remove_port(struct fast_path *fast_path, const char *name);
 
+/* Sets one of a port's limits, by the name that it has in the protocol: "rate", "burst_out" ... */
+void fast_path_set_limit(struct fast_path *fast_path, const char *name, const char *limit, uint64_t value);
+
 /* Adds a rule in the language of `vnode rule add`. */
 void fast_path_add_rule(struct fast_path *fast_path, const char *text);
 
@@ -73,6 +76,9 @@ uint64_t fast_path_drops(struct fast_path *fast_path, const char *name, const ch
 
 /* Returns when that counter has reached 'n'; fails the test after a minute. */
 void fast_path_await_drops(struct fast_path *fast_path, const char *name, const char *reason, uint64_t n);
+
+/* One of the port's other counters: "rx_packets", "holds" ... */
+uint64_t fast_path_counter(struct fast_path *fast_path, const char *name, const char *counter);
 
 /*
  * One for all tests of a program, started by the first and stopped by the last of them: tests, not set-up and

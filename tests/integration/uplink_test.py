@@ -122,6 +122,24 @@ def link_and_mistakes_are_told(pair):
     pair.here.wait_ping(pair.there)
 
 
+@private_pair()
+def rates_are_limited(pair):
+    """The kernel behind the tap loses what the tap's queue does not hold, and TCP adapts to that."""
+    most = 40000000 / 8
+    pair.fast_path.vnode("port", "set", "tap", "rate=40Mbit")
+    arrived = pair.here.iperf(pair.there)
+    if not most * 0.6 < arrived < most * 1.1:
+        raise Failure(f"{arrived} bytes came in within a second, and not {most}")
+    if not pair.fast_path.query("port", "show", "tap")["stats"]["holds"]:
+        raise Failure("the port was never held")
+    pair.fast_path.vnode("port", "set", "tap", "rate=none", "rate_out=40Mbit")
+    arrived = pair.there.iperf(pair.here)
+    if not most * 0.3 < arrived < most * 1.4:  # a bucket of 200 ms; and TCP begins far too fast, and loses much at once
+        raise Failure(f"{arrived} bytes went out within a second, and not {most}")
+    if not pair.fast_path.query("port", "show", "tap")["stats"]["drops"]["tx-rate"]:
+        raise Failure("nothing was dropped")
+
+
 if __name__ == "__main__":
-    run_cases([tap_to_af_packet, jumbo_frames, af_xdp, memif_between_uplinks, several_queues,
+    run_cases([tap_to_af_packet, rates_are_limited, jumbo_frames, af_xdp, memif_between_uplinks, several_queues,
                ports_come_and_go_under_traffic, link_and_mistakes_are_told])
