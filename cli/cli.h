@@ -21,7 +21,8 @@ enum exit_code {
     EXIT_REFUSED = 1,   /* the fast path, the manager, or the system, said no */
     EXIT_USAGE = 2,     /* the command line or an input file is wrong */
     EXIT_NO_SERVER = 3, /* the fast path, or the manager, is not there, or not ready */
-    EXIT_NO_ROOM = 4,   /* the slice does not fit */
+    EXIT_LACKING = 4,   /* doctor: something that is needed is missing */
+    EXIT_NO_ROOM = 5,   /* the slice does not fit */
 };
 
 struct cli {
@@ -70,6 +71,7 @@ int command_version(struct cli *cli, int argc, char **argv);
 int command_capture(struct cli *cli, int argc, char **argv);
 int command_trace(struct cli *cli, int argc, char **argv);
 int command_stop(struct cli *cli, int argc, char **argv);
+int command_doctor(struct cli *cli, int argc, char **argv);
 int command_validate(struct cli *cli, int argc, char **argv);
 int command_graph(struct cli *cli, int argc, char **argv);
 int command_plan(struct cli *cli, int argc, char **argv);

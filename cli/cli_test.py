@@ -48,7 +48,7 @@ class CommandLine(CommandLineTest):
                                 (["up"] + 5 * ["rate=none"], "Usage")):
             self.vnode("port", "set", *words, code=2, says=sentence)
         self.vnode("port", "set", "nobody", "rate=1Mbit", code=1, says="nobody")
-        self.vnode("port", "set", "a" * 64, "rate=1Mbit", code=1, says="no port")
+        self.vnode("port", "set", "a" * 80, "rate=1Mbit", code=1, says="no port")
 
     def test_relative_paths_are_made_absolute(self):
         self.vnode("port", "add", "vm1", "vhost=x.sock")
@@ -63,7 +63,7 @@ class CommandLine(CommandLineTest):
         self.vnode("port", "add", "a", "vhost=/x", "queues=0", code=2, says="queues=0")
         self.vnode("port", "add", "a", "vhost=/x,mtu=9999999", code=2, says="mtu=")
         self.vnode("port", "add", "a", "dpdk=x", "server=1", code=2, says="server=1")
-        self.vnode("port", "add", "a" * 64, "vhost=/x", code=2, says="name")
+        self.vnode("port", "add", "a" * 80, "vhost=/x", code=2, says="name")
         self.vnode("port", "add", "a", "vhost=/" + "x" * 107, code=2, says="107")
         self.vnode("--format", "xml", "stats", code=2, says="xml")
         self.vnode("rule", "del", code=2, says="Usage")
