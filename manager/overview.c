@@ -108,10 +108,12 @@ static json_t *node_of(const struct store_row *row, const struct reconcile_setti
     json_object_set_new(json, "machine", json_sprintf("%s.%s", row->name, node->name));
     json_object_set_new(json, "cpu", json_integer(node->cpu));
     json_object_set_new(json, "memory", json_integer((json_int_t)node->memory));
-    json_object_set_new(json, "agent",
-                        json_sprintf("%s/" PLAN_FOLDER "/%s/%s.agent", settings->run_folder, row->name, node->name));
-    json_object_set_new(json, "console",
-                        json_sprintf("%s/" PLAN_FOLDER "/%s/%s.console", settings->state_folder, row->name, node->name));
+    json_object_set_new(
+        json, "agent",
+        json_sprintf("%s/" PLAN_FOLDER "/%s/%s.agent", settings->run_folder, row->name, node->name));
+    json_object_set_new(
+        json, "console",
+        json_sprintf("%s/" PLAN_FOLDER "/%s/%s.console", settings->state_folder, row->name, node->name));
     return json;
 }
 
