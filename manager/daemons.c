@@ -289,8 +289,9 @@ json_t *daemons_vswitch_config(const struct config *config)
                  memory_mib, config->vswitch.driver);
     snprintf(mask, sizeof mask, "%#" PRIx64, config_cpu_mask(config->vswitch.cores));
     snprintf(sleep, sizeof sleep, "%" PRIu64, config->vswitch.sleep_us);
-    json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "dpdk-init", "true", "hw-offload", "true",
-                     "dpdk-extra", extra, "pmd-cpu-mask", mask, "pmd-maxsleep", sleep, "pmd-sleep-max", sleep);
+    json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "dpdk-init", "true", "hw-offload", "true",
+                     "per-port-memory", "true", "dpdk-extra", extra, "pmd-cpu-mask", mask, "pmd-maxsleep", sleep,
+                     "pmd-sleep-max", sleep);
     if (config->hugepages)
         json_object_set_new(json, "dpdk-socket-mem", json_sprintf("%" PRIu64, memory_mib));
     return json;

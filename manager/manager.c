@@ -432,6 +432,7 @@ int manager_run(const struct config *config, bool down, struct error *error)
     manager->config = config;
     manager->lock_fd = -1;
     signal(SIGPIPE, SIG_IGN);
+    setenv("LIBVIRT_DEBUG", "4", 0); /* errors alone: what it would say beside is no event of ours */
     pthread_mutex_init(&manager->mail_lock, NULL);
     pthread_cond_init(&manager->mail_read, NULL);
     uv_loop_init(&manager->loop);

@@ -146,9 +146,10 @@ class ManagedNode:
                 "slices": [entry["slice"] for entry in self.json("list")]}
 
     def check_nothing_left(self):
-        left = {key: value for key, value in self.everything().items() if value}
-        if left:
-            raise Failure(f"something is left: {left}")
+        def left():
+            return {key: value for key, value in self.everything().items() if value}
+        # The kernel removes a namespace's interfaces on its own, and does not tell when it has.
+        wait_until(lambda: not left(), 10, lambda: f"something is left: {left()}")
 
     def close(self):
         """Ends all that runs, however the case ended."""
