@@ -215,7 +215,7 @@ static void print_help(void)
          "  --help           help, also for each command\n"
          "\n"
          "Exit codes: 0 done, 1 refused, 2 wrong usage or a mistake in a file, 3 no connection to the manager or\n"
-         "the fast path, 4 something is missing (doctor), 5 no room for the slice.");
+         "the fast path, 4 what is needed is not there: room for a slice, a capability of the machine.");
 }
 
 static void print_command_help(const struct command *command)

@@ -21,8 +21,7 @@ enum exit_code {
     EXIT_REFUSED = 1,   /* the fast path, the manager, or the system, said no */
     EXIT_USAGE = 2,     /* the command line or an input file is wrong */
     EXIT_NO_SERVER = 3, /* the fast path, or the manager, is not there, or not ready */
-    EXIT_LACKING = 4,   /* doctor: something that is needed is missing */
-    EXIT_NO_ROOM = 5,   /* the slice does not fit */
+    EXIT_LACKING = 4,   /* what is needed is not there: room for a slice, a capability of the machine */
 };
 
 struct cli {

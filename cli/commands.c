@@ -25,18 +25,22 @@
     "Which slice: by its name, or by its file: -t FILE, or else the only *.vn.yml in the folder.\n"
 
 const struct command commands[] = {
+    {"doctor", "", "Tell what this machine has of what slices need, and how to mend what it lacks",
+     "Changes nothing, and needs no running daemon. Each capability is ready, or something else does instead (fallback), or it\n"
+     "is missing. Exit code 4 when something is missing that is needed.\n",
+     command_doctor},
     {"validate", "FILE", "Check a slice file, and show each mistake with line and column",
      "FILE: NAME.vn.yml, as schema/slice.md describes; '-': standard input. Exit code 2 when it has mistakes.\n",
      command_validate},
     {"graph", "FILE [--as dot|mermaid]", "Draw the nodes and links of a slice file",
      "  vnode graph demo.vn.yml | dot -Tsvg > demo.svg\n", command_graph},
     {"plan", "[-t FILE]", "Tell what deploying a slice file would create, change and remove",
-     "Changes nothing. " SLICE_HELP "Exit code 5: there is no room for it.\n", command_plan},
+     "Changes nothing. " SLICE_HELP "Exit code 4: there is no room for it.\n", command_plan},
     {"deploy", "[-t FILE] [--dry-run] [--reserve]", "Make a slice run, or a running one what its file says now",
      "All or nothing: when it fails, what ran before runs again. Ends when all nodes run.\n" SLICE_HELP
      "--dry-run       as 'vnode plan'\n"
      "--reserve       keeps the slice's resources for it, and starts nothing\n"
-     "Exit code 5: there is no room for it.\n",
+     "Exit code 4: there is no room for it.\n",
      command_deploy},
     {"destroy", "[SLICE | -t FILE]", "End a slice, and remove all of it", SLICE_HELP, command_destroy},
     {"list", "", "List the slices that are deployed", NULL, command_list},
@@ -123,10 +127,6 @@ const struct command commands[] = {
      "-c COUNT        end after that many packets (default: with Ctrl-C)\n"
      "Packets that the reader is too slow for are left out and counted; the port is not slowed down.\n",
      command_capture},
-    {"doctor", "", "Tell what this machine has of what slices need, and how to mend what it lacks",
-     "Changes nothing, and needs no running daemon. Each capability is ready, or something else does instead (fallback), or it\n"
-     "is missing. Exit code 4 when something is missing that is needed.\n",
-     command_doctor},
     {"version", "", "Show the versions of this program and the fast path", NULL, command_version},
     {"completion", "bash|zsh", "Print a completion script for the shell",
      "For bash:  source <(vnode completion bash)\n"

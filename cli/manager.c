@@ -145,7 +145,7 @@ json_t *manager_receive(struct cli *cli, int *code)
 static int tell(const struct cli *cli, const json_t *error)
 {
     const char *word = cli_text(error, "code");
-    enum exit_code code = !strcmp(word, "no-room")     ? EXIT_NO_ROOM
+    enum exit_code code = !strcmp(word, "no-room")     ? EXIT_LACKING
                           : !strcmp(word, "invalid")   ? EXIT_USAGE
                           : !strcmp(word, "not-ready") ? EXIT_NO_SERVER
                                                        : EXIT_REFUSED;

@@ -62,7 +62,7 @@ def what_cannot_be_is_refused(scene, node):
     if done.returncode != 1 or "Another manager" not in done.stderr:
         raise Failure(f"status {done.returncode}: {done.stderr}")
     cpus = os.cpu_count() + 1
-    node.deploy(f"name: big\nnodes: {{a: {{kind: vm, cpu: {cpus}}}}}\n", code=5,
+    node.deploy(f"name: big\nnodes: {{a: {{kind: vm, cpu: {cpus}}}}}\n", code=4,
                 says=f"Slice big needs {cpus} CPUs, 1 more than there is left: of {cpus - 1}, no other slice has any.")
     node.deploy("name: bad\nnodes: {a: {kind: what}}\n", code=2, says="slice.vn.yml:2:19: nodes.a has to be vm")
     node.deploy("name: bad\nnodes: {a: {kind: connector, device: nothere}, b: {kind: netns}}\nlinks: [[a, b]]\n", code=1,
