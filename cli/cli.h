@@ -79,6 +79,8 @@ int command_destroy(struct cli *cli, int argc, char **argv);
 int command_list(struct cli *cli, int argc, char **argv);
 int command_inspect(struct cli *cli, int argc, char **argv);
 int command_node(struct cli *cli, int argc, char **argv);
+int command_exec(struct cli *cli, int argc, char **argv);
+int command_console(struct cli *cli, int argc, char **argv);
 int command_usage(struct cli *cli, int argc, char **argv);
 int command_completion(struct cli *cli, int argc, char **argv);
 

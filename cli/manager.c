@@ -174,3 +174,27 @@ json_t *manager_call(struct cli *cli, const char *method, json_t *params,
     }
     return result;
 }
+
+/* Progress is for whoever watches. */
+static void print_progress(const json_t *message, void *argument)
+{
+    const struct cli *cli = argument;
+
+    if (!cli->json && isatty(STDERR_FILENO))
+        fprintf(stderr, "%s\n", cli_text(json_object_get(message, "progress"), "text"));
+}
+
+int manager_show(struct cli *cli, const char *method, json_t *params, void (*print)(const json_t *result))
+{
+    int code;
+    json_t *result = manager_call(cli, method, params, print_progress, cli, &code);
+
+    if (!result)
+        return code;
+    if (cli->json)
+        cli_print_json(result);
+    else
+        print(result);
+    json_decref(result);
+    return EXIT_OK;
+}

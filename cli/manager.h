@@ -35,6 +35,12 @@ int manager_fd(const struct cli *cli);
 json_t *manager_call(struct cli *cli, const char *method, json_t *params,
                      void (*seen)(const json_t *message, void *argument), void *argument, int *code);
 
+/*
+ * Asks, shows progress to whoever watches, and prints the result as JSON, or by 'print'. 'params' (may be NULL) is taken over. How to
+ * exit.
+ */
+int manager_show(struct cli *cli, const char *method, json_t *params, void (*print)(const json_t *result));
+
 void manager_close(struct cli *cli);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands about slices that run, or shall run: plan, deploy, destroy, list, inspect, start, stop, restart, usage. */
+/* Commands about slices that run, or shall run: plan, deploy, destroy, list, inspect, usage. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,78 +15,16 @@ static uint64_t number_of(const json_t *object, const char *name)
     return (uint64_t)json_integer_value(json_object_get(object, name));
 }
 
-/* Options that say which slice is meant. */
-struct choice {
-    const char *file;  /* -t FILE */
-    const char *slice; /* --slice SLICE */
-};
-
-static bool take_choice(struct choice *choice, int *argc, char **argv)
-{
-    *choice = (struct choice){0};
-    return cli_take_option(argc, argv, "-t", &choice->file) >= 0 &&
-           cli_take_option(argc, argv, "--slice", &choice->slice) >= 0;
-}
-
-/* The name of the slice that is meant. EXIT_OK, or the failure has been told. */
-static int choose_slice(const struct cli *cli, const struct choice *choice, char name[SLICE_NAME_SIZE])
-{
-    char path[SLICE_PATH_SIZE];
-    struct slice *slice;
-    int code;
-
-    if (choice->slice) {
-        if (!slice_name_is_good(choice->slice, SLICE_NAME_SIZE))
-            return cli_fail(EXIT_USAGE, "'%.40s' is no slice's name.", choice->slice);
-        strcpy(name, choice->slice);
-        return EXIT_OK;
-    }
-    code = slice_file_choose(choice->file, path);
-    if (code)
-        return code;
-    slice = slice_file_read(cli, path);
-    if (!slice)
-        return EXIT_USAGE;
-    strcpy(name, slice->name);
-    slice_free(slice);
-    return EXIT_OK;
-}
-
 /* The slice that the arguments of a command mean that has no others: SLICE, or the options. */
 static int choose_argument(const struct cli *cli, int argc, char **argv, char name[SLICE_NAME_SIZE])
 {
-    struct choice choice;
+    struct slice_choice choice;
 
-    if (!take_choice(&choice, &argc, argv) || argc > 1 || (argc && (choice.slice || choice.file)))
+    if (!slice_choice_take(&choice, &argc, argv) || argc > 1 || (argc && (choice.slice || choice.file)))
         return cli_usage(cli);
     if (argc)
         choice.slice = argv[0];
-    return choose_slice(cli, &choice, name);
-}
-
-/* Progress is for whoever watches. */
-static void print_progress(const json_t *message, void *argument)
-{
-    const struct cli *cli = argument;
-
-    if (!cli->json && isatty(STDERR_FILENO))
-        fprintf(stderr, "%s\n", cli_text(json_object_get(message, "progress"), "text"));
-}
-
-/* Asks the manager, and prints the result as JSON, or by 'print'. 'params' is taken over. */
-static int ask(struct cli *cli, const char *method, json_t *params, void (*print)(const json_t *result))
-{
-    int code;
-    json_t *result = manager_call(cli, method, params, print_progress, cli, &code);
-
-    if (!result)
-        return code;
-    if (cli->json)
-        cli_print_json(result);
-    else
-        print(result);
-    json_decref(result);
-    return EXIT_OK;
+    return slice_choose(cli, &choice, name);
 }
 
 /* plan, deploy, destroy */
@@ -112,7 +50,7 @@ static void print_plan(const json_t *plan)
     table_print(table, stdout);
 }
 
-static void print_done(const json_t *result)
+void slice_print_done(const json_t *result)
 {
     const char *starting = cli_text(result, "starting");
 
@@ -139,9 +77,10 @@ static int deploy(struct cli *cli, int argc, char **argv, bool dry_run)
     if (!spec)
         return EXIT_USAGE;
     if (dry_run)
-        code = ask(cli, "deploy", json_pack("{s:s, s:b}", "spec", spec, "dry_run", 1), print_plan);
+        code = manager_show(cli, "deploy", json_pack("{s:s, s:b}", "spec", spec, "dry_run", 1), print_plan);
     else
-        code = ask(cli, "deploy", json_pack("{s:s, s:b}", "spec", spec, "reserve", reserve), print_done);
+        code = manager_show(cli, "deploy", json_pack("{s:s, s:b}", "spec", spec, "reserve", reserve),
+                            slice_print_done);
     free(spec);
     return code;
 }
@@ -161,7 +100,7 @@ int command_destroy(struct cli *cli, int argc, char **argv)
     char name[SLICE_NAME_SIZE];
     int code = choose_argument(cli, argc, argv, name);
 
-    return code ? code : ask(cli, "destroy", json_pack("{s:s}", "slice", name), print_done);
+    return code ? code : manager_show(cli, "destroy", json_pack("{s:s}", "slice", name), slice_print_done);
 }
 
 /* list, inspect, usage */
@@ -202,7 +141,7 @@ static void print_list(const json_t *list)
 
 int command_list(struct cli *cli, int argc, char **argv)
 {
-    return argc ? cli_usage(cli) : ask(cli, "list", NULL, print_list);
+    return argc ? cli_usage(cli) : manager_show(cli, "list", NULL, print_list);
 }
 
 static void print_nodes(const json_t *nodes)
@@ -250,7 +189,7 @@ int command_inspect(struct cli *cli, int argc, char **argv)
     char name[SLICE_NAME_SIZE];
     int code = choose_argument(cli, argc, argv, name);
 
-    return code ? code : ask(cli, "inspect", json_pack("{s:s}", "slice", name), print_slice);
+    return code ? code : manager_show(cli, "inspect", json_pack("{s:s}", "slice", name), print_slice);
 }
 
 static void put_amounts(struct table *table, const json_t *amounts)
@@ -296,27 +235,5 @@ static void print_usage(const json_t *usage)
 
 int command_usage(struct cli *cli, int argc, char **argv)
 {
-    return argc ? cli_usage(cli) : ask(cli, "usage", NULL, print_usage);
-}
-
-/* start, stop, restart: the command's name is the method's. NODE, or SLICE:NODE. */
-int command_node(struct cli *cli, int argc, char **argv)
-{
-    char name[SLICE_NAME_SIZE], before[SLICE_NAME_SIZE + 1];
-    struct choice choice;
-    const char *colon;
-    int code;
-
-    if (!take_choice(&choice, &argc, argv) || argc != 1)
-        return cli_usage(cli);
-    colon = strchr(argv[0], ':');
-    if (colon) {
-        snprintf(before, sizeof before, "%.*s", (int)(colon - argv[0]), argv[0]);
-        choice.slice = before;
-    }
-    code = choose_slice(cli, &choice, name);
-    if (code)
-        return code;
-    return ask(cli, cli->command->name,
-               json_pack("{s:s, s:s}", "slice", name, "node", colon ? colon + 1 : argv[0]), print_done);
+    return argc ? cli_usage(cli) : manager_show(cli, "usage", NULL, print_usage);
 }

@@ -99,3 +99,33 @@ int slice_file_choose(const char *given, char path[SLICE_PATH_SIZE])
     globfree(&files);
     return code;
 }
+
+bool slice_choice_take(struct slice_choice *choice, int *argc, char **argv)
+{
+    *choice = (struct slice_choice){0};
+    return cli_take_option(argc, argv, "-t", &choice->file) >= 0 &&
+           cli_take_option(argc, argv, "--slice", &choice->slice) >= 0;
+}
+
+int slice_choose(const struct cli *cli, const struct slice_choice *choice, char name[SLICE_NAME_SIZE])
+{
+    char path[SLICE_PATH_SIZE];
+    struct slice *slice;
+    int code;
+
+    if (choice->slice) {
+        if (!slice_name_is_good(choice->slice, SLICE_NAME_SIZE))
+            return cli_fail(EXIT_USAGE, "'%.40s' is no slice's name.", choice->slice);
+        strcpy(name, choice->slice);
+        return EXIT_OK;
+    }
+    code = slice_file_choose(choice->file, path);
+    if (code)
+        return code;
+    slice = slice_file_read(cli, path);
+    if (!slice)
+        return EXIT_USAGE;
+    strcpy(name, slice->name);
+    slice_free(slice);
+    return EXIT_OK;
+}

@@ -6,6 +6,7 @@
 
 #include "lib/log.h"
 #include "manager/keeper_internal.h"
+#include "manager/overview.h"
 
 static void refuse(struct keeper *keeper, const struct keeper_job *job, const struct error *error)
 {
@@ -93,24 +94,14 @@ static int deploy(struct keeper *keeper, const struct keeper_job *job, const str
 
 static void begin_deploy(struct keeper *keeper, struct keeper_job *job)
 {
-    struct slice_errors *errors = calloc(1, sizeof *errors);
-    struct slice *slice = errors ? slice_parse(job->spec, strlen(job->spec), errors) : NULL;
     struct error error = {0};
-    int code;
+    struct slice *slice = slice_of_request(job->spec, &error);
 
-    if (!errors)
-        code = error_set(&error, ENOMEM, "There is no memory to read the slice file.");
-    else if (!slice)
-        code = error_set(&error, EINVAL, "The slice file has a mistake in line %u: %.200s",
-                         errors->list[0].at.line, errors->list[0].text);
-    else
-        code = deploy(keeper, job, slice, &error);
-    if (code)
+    if (!slice || deploy(keeper, job, slice, &error))
         refuse(keeper, job, &error);
     else
         attach(keeper, job, slice->name);
     slice_free(slice);
-    free(errors);
 }
 
 static void begin_destroy(struct keeper *keeper, const struct keeper_job *job)

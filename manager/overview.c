@@ -8,6 +8,7 @@
 
 #include "manager/difference.h"
 #include "manager/plan.h"
+#include "slice/slice_paths.h"
 
 static json_t *amounts_of(const uint64_t amounts[RESOURCES])
 {
@@ -91,6 +92,12 @@ static void add_state(json_t *json, const struct store_row *row, const char *nod
         json_object_set_new(json, "state", json_string(status ? status : "unknown"));
 }
 
+static void set_path(json_t *json, const char *member, const char *folder, const char *slice,
+                     const char *node, const char *ending)
+{
+    json_object_set_new(json, member, json_sprintf("%s/" PLAN_FOLDER "/%s/%s.%s", folder, slice, node, ending));
+}
+
 static json_t *node_of(const struct store_row *row, const struct reconcile_settings *settings, unsigned number)
 {
     const struct slice_node *node = &row->slice->nodes[number];
@@ -108,12 +115,9 @@ static json_t *node_of(const struct store_row *row, const struct reconcile_setti
     json_object_set_new(json, "machine", json_sprintf("%s.%s", row->name, node->name));
     json_object_set_new(json, "cpu", json_integer(node->cpu));
     json_object_set_new(json, "memory", json_integer((json_int_t)node->memory));
-    json_object_set_new(
-        json, "agent",
-        json_sprintf("%s/" PLAN_FOLDER "/%s/%s.agent", settings->run_folder, row->name, node->name));
-    json_object_set_new(
-        json, "console",
-        json_sprintf("%s/" PLAN_FOLDER "/%s/%s.console", settings->state_folder, row->name, node->name));
+    set_path(json, "agent", settings->run_folder, row->name, node->name, "agent");
+    set_path(json, "console", settings->run_folder, row->name, node->name, "console");
+    set_path(json, "console_log", settings->state_folder, row->name, node->name, "console");
     return json;
 }
 
@@ -188,20 +192,36 @@ json_t *overview_usage(struct store *store, const struct admission_capacity *cap
                      amounts_of(sums), "slices", slices, "daemons", daemons);
 }
 
-json_t *overview_plan(struct store *store, const struct admission_capacity *capacity, const char *spec,
-                      struct error *error)
+struct slice *slice_of_request(const char *spec, struct error *error)
 {
     struct slice_errors *errors = calloc(1, sizeof *errors);
     struct slice *slice = errors ? slice_parse(spec, strlen(spec), errors) : NULL;
+    const struct slice_node *node = slice ? slice_find_relative_path(slice) : NULL;
+
+    if (!errors) {
+        error_set(error, ENOMEM, "There is no memory to read the slice file.");
+    } else if (!slice) {
+        error_set(error, EINVAL, "The slice file has a mistake in line %u: %.200s", errors->list[0].at.line,
+                  errors->list[0].text);
+    } else if (node) {
+        error_set(error, EINVAL, "The image of node %s has to be a whole path here, not '%.120s'.",
+                  node->name, node->image);
+        slice_free(slice);
+        slice = NULL;
+    }
+    free(errors);
+    return slice;
+}
+
+json_t *overview_plan(struct store *store, const struct admission_capacity *capacity, const char *spec,
+                      struct error *error)
+{
+    struct slice *slice = slice_of_request(spec, error);
     struct admission_claim claims[SLICES_MAX], claim;
     json_t *changes = NULL;
 
-    if (!slice) {
-        error_set(error, EINVAL, "The slice file has a mistake in line %u: %.200s",
-                  errors ? errors->list[0].at.line : 0, errors ? errors->list[0].text : "there is no memory.");
-        free(errors);
+    if (!slice)
         return NULL;
-    }
     claim = admission_claim_of(slice);
     store_lock(store);
     if (!admission_check(capacity, claims, store_claims(store, claims), &claim, error)) {
@@ -214,6 +234,5 @@ json_t *overview_plan(struct store *store, const struct admission_capacity *capa
         changes = json_pack("{s:s, s:o, s:o}", "slice", slice->name, "promised", amounts_of(claim.amounts),
                             "changes", changes);
     slice_free(slice);
-    free(errors);
     return changes;
 }

@@ -21,6 +21,9 @@ json_t *overview_inspect(struct store *store, const struct reconcile_settings *s
 /* What is promised and used; 'daemons' is put into it, and taken over. */
 json_t *overview_usage(struct store *store, const struct admission_capacity *capacity, json_t *daemons);
 
+/* The slice that a request's text describes, to be freed; NULL with an error when it is none, or its paths are not whole. */
+struct slice *slice_of_request(const char *spec, struct error *error);
+
 /* What a deploy of 'spec' would do; NULL with an error: it would be refused. */
 json_t *overview_plan(struct store *store, const struct admission_capacity *capacity, const char *spec,
                       struct error *error);
