@@ -6,6 +6,7 @@
 
 #include "lib/log.h"
 #include "manager/manager.h"
+#include "manager/vm.h"
 
 struct options {
     const char *config; /* NULL: the usual file, if there is one */
@@ -103,6 +104,7 @@ int main(int argc, char *argv[])
         return 2;
     if (options.check)
         return EXIT_SUCCESS;
+    vm_reserve_descriptors();
     code = options.down ? manager_take_down(&config, &error) : manager_run(&config, false, &error);
     if (code)
         log_error("%s", error.text);

@@ -98,6 +98,13 @@ struct vm_driver {
     uint64_t (*cpu_time)(struct vms *vms, const char *name);
 };
 
+/*
+ * To be called first of all by a process that uses libuv besides machines. libvirt forks twice to start one, and closes descriptors
+ * in between; libuv makes its pipe for signals anew in each child, by closing the numbers that it knew, which might be
+ * libvirt's new ones by then. Those are the lowest: so they shall never be libuv's.
+ */
+void vm_reserve_descriptors(void);
+
 extern const struct vm_driver vm_libvirt, vm_libvirt_system, vm_fake;
 
 /* Whether KVM runs guests here: /dev/kvm opens, and the CPU has what it needs (vmx, svm). 'why' (may be NULL) says why not. */
