@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,10 +18,12 @@
 #include "lib/clock.h"
 
 #define OUTPUT_SIZE 4096
+#define WORDS_MAX 64 /* of a program that another user runs */
 
 extern char **environ;
 
-static int spawn(const char *const words[], int output, pid_t *pid)
+/* Its standard output goes to 'output', else to 'errors', where its standard error goes. */
+static int spawn(const char *const words[], int output, int errors, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
     int code = posix_spawn_file_actions_init(&actions);
@@ -29,13 +32,27 @@ static int spawn(const char *const words[], int output, pid_t *pid)
         return code;
     code = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     if (!code)
-        code = posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+        code = posix_spawn_file_actions_adddup2(&actions, output >= 0 ? output : errors, STDOUT_FILENO);
     if (!code)
-        code = posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
+        code = posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
     if (!code)
         code = posix_spawnp(pid, words[0], &actions, NULL, (char *const *)words, environ);
     posix_spawn_file_actions_destroy(&actions);
     return code;
+}
+
+/* The same as another user, without any of our privileges. */
+static int spawn_as(const char *user, const char *const words[], int output, int errors, pid_t *pid)
+{
+    const char *all[WORDS_MAX] = {"setpriv",       "--reuid",        user, "--regid", user,
+                                  "--init-groups", "--no-new-privs", "--"};
+    unsigned n = 8;
+
+    if (!user || geteuid())
+        return spawn(words, output, errors, pid);
+    while (*words && n < WORDS_MAX - 1)
+        all[n++] = *words++;
+    return *words ? E2BIG : spawn(all, output, errors, pid);
 }
 
 /* Reads the end of what a program prints, until it closes its output. Returns false when that takes too long. */
@@ -90,32 +107,67 @@ static const char *spell(const char *const words[], char text[100])
     return text;
 }
 
-int command_run(const char *const words[], struct error *error)
+/* Reads what went to standard output. */
+static int take_output(int fd, const struct command *command, struct error *error)
 {
-    char output[OUTPUT_SIZE] = "", spelled[100];
-    int pipe_fds[2], status, code;
-    bool in_time;
-    pid_t pid;
+    char spelled[100];
+    ssize_t got = pread(fd, command->output, command->output_size, 0);
 
-    if (pipe2(pipe_fds, O_CLOEXEC))
-        return error_set(error, errno, "'%s' cannot be run: %s.", spell(words, spelled), strerror(errno));
-    code = spawn(words, pipe_fds[1], &pid);
-    close(pipe_fds[1]);
-    if (code) {
-        close(pipe_fds[0]);
-        return error_set(error, code, "'%s' cannot be run: %s.", spell(words, spelled), strerror(code));
-    }
-    in_time = read_output(pipe_fds[0], output);
-    close(pipe_fds[0]);
+    if (got < 0)
+        return error_set(error, errno, "What '%s' printed cannot be read: %s.",
+                         spell(command->words, spelled), strerror(errno));
+    if ((size_t)got == command->output_size)
+        return error_set(error, EMSGSIZE, "'%s' printed more than %zu bytes.", spell(command->words, spelled),
+                         command->output_size - 1);
+    command->output[got] = '\0';
+    return 0;
+}
+
+/* Waits for the end of a program whose standard error comes from 'fd'. */
+static int wait_for_end(const struct command *command, pid_t pid, int fd, struct error *error)
+{
+    char errors[OUTPUT_SIZE] = "", spelled[100];
+    bool in_time = read_output(fd, errors);
+    int status;
+
     if (!in_time)
         kill(pid, SIGKILL);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     if (!in_time)
-        return error_set(error, ETIMEDOUT, "'%s' was not done within %d s.", spell(words, spelled),
+        return error_set(error, ETIMEDOUT, "'%s' was not done within %d s.", spell(command->words, spelled),
                          COMMAND_WAIT_MS / 1000);
     if (status)
-        return error_set(error, EIO, "'%s' failed: %.120s.", spell(words, spelled),
-                         output[0] ? last_line(output) : "it does not say why");
+        return error_set(error, EIO, "'%s' failed: %.120s.", spell(command->words, spelled),
+                         errors[0] ? last_line(errors) : "it does not say why");
     return 0;
+}
+
+int command_run_with(const struct command *command, struct error *error)
+{
+    int pipe_fds[2] = {-1, -1}, output = -1, code = 0;
+    char spelled[100];
+    pid_t pid;
+
+    if (command->output)
+        output = memfd_create("output", MFD_CLOEXEC);
+    if ((command->output && output < 0) || pipe2(pipe_fds, O_CLOEXEC))
+        code = errno;
+    if (!code)
+        code = spawn_as(command->user, command->words, output, pipe_fds[1], &pid);
+    close(pipe_fds[1]);
+    if (code)
+        error_set(error, code, "'%s' cannot be run: %s.", spell(command->words, spelled), strerror(code));
+    else
+        code = wait_for_end(command, pid, pipe_fds[0], error);
+    if (!code && command->output)
+        code = take_output(output, command, error);
+    close(pipe_fds[0]);
+    close(output);
+    return code;
+}
+
+int command_run(const char *const words[], struct error *error)
+{
+    return command_run_with(&(struct command){.words = words}, error);
 }

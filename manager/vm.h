@@ -3,7 +3,8 @@
 #define MANAGER_VM_H
 
 /*
- * Virtual machines, whoever runs them: libvirt (vm_libvirt.c), or nobody, for tests (vm_fake.c).
+ * Virtual machines, whoever runs them: libvirt in this process (vm_libvirt), the system's libvirtd, so that virsh and
+ * virt-manager see them, too (vm_libvirt_system), or nobody, for tests (vm_fake).
  *
  *     const struct vm_driver *driver = &vm_libvirt;
  *
@@ -25,7 +26,13 @@
 
 #define VM_NAME_SIZE (SLICE_NAME_SIZE + NODE_NAME_SIZE)
 #define VM_SOCKET_SIZE 108        /* of sockaddr_un */
-#define VM_COMMAND_LINE_SIZE 2048 /* Linux takes no longer one */
+#define VM_COMMAND_LINE_SIZE 2048 /* what Linux takes on x86 */
+
+/* The user as whom QEMU runs. Who makes files for it gives them to that user; parent folders have to let it through. */
+#define VM_USER "libvirt-qemu"
+
+/* An XML name space: by an element of it libvirt's machines are known to be ours. */
+#define VM_MARK "urn:vnode:machine"
 
 /* A NIC of a machine. Its vhost-user socket is served by the machine; the fast path connects. */
 struct vm_nic {
@@ -43,13 +50,15 @@ struct vm_spec {
     bool hardware;                 /* KVM; else emulation */
     bool huge;                     /* memory of hugepages */
     char cpu_pin[SLICE_PATH_SIZE]; /* host CPUs; "": any */
+    char numa_node[8];             /* where memory is preferred; "": anywhere. See vm_numa_node() */
     char kernel[SLICE_PATH_SIZE];  /* with 'initrd' and 'command_line'; "": boots from 'disk' */
     char initrd[SLICE_PATH_SIZE];
     char command_line[VM_COMMAND_LINE_SIZE];
-    char disk[SLICE_PATH_SIZE];    /* qcow2; "": none */
-    char seed[SLICE_PATH_SIZE];    /* NoCloud image; "": none */
-    char console[SLICE_PATH_SIZE]; /* log of the serial console */
-    char agent[VM_SOCKET_SIZE];    /* socket of the guest agent's channel */
+    char disk[SLICE_PATH_SIZE];          /* qcow2; "": none */
+    char seed[SLICE_PATH_SIZE];          /* NoCloud image; "": none */
+    char console[SLICE_PATH_SIZE];       /* log of the serial console, see manager/console_log.h */
+    char console_socket[VM_SOCKET_SIZE]; /* the serial console itself, for one client at a time; "": none */
+    char agent[VM_SOCKET_SIZE];          /* socket of the guest agent's channel, likewise; "": none */
     unsigned n_nics;
     struct vm_nic nics[SLICE_INTERFACES_MAX];
 };
@@ -65,11 +74,14 @@ struct vms;
 struct vm_driver {
     const char *name;
 
-    /* Opens the driver with a folder of its own. Returns 0, or a positive errno value with a sentence. */
+    /* Opens the driver with a folder of its own, if it wants one. Returns 0, or a positive errno value with a sentence. */
     int (*open)(struct vms **vms, const char *folder, struct error *error);
     void (*close)(struct vms *vms);
 
-    /* Starts a machine; returns when it runs, which is before its system has booted. EEXIST: it does already. */
+    /*
+     * Starts a machine; returns when it runs, which is before its system has booted. EEXIST: it does already. One that has
+     * stopped is forgotten first.
+     */
     int (*start)(struct vms *vms, const struct vm_spec *spec, struct error *error);
 
     /* Ends a machine at once, and forgets it; no error when there is none. */
@@ -86,13 +98,22 @@ struct vm_driver {
     uint64_t (*cpu_time)(struct vms *vms, const char *name);
 };
 
-extern const struct vm_driver vm_libvirt, vm_fake;
+extern const struct vm_driver vm_libvirt, vm_libvirt_system, vm_fake;
 
 /* Whether KVM runs guests here: /dev/kvm opens, and the CPU has what it needs (vmx, svm). 'why' (may be NULL) says why not. */
 static inline bool vm_hardware_works(const char **why)
 {
     return hardware_runs_guests("", why);
 }
+
+/*
+ * The NUMA node to which all CPUs of 'cpus' (such as "2-3,6") belong, for vm_spec's 'numa_node'; "" when they belong to several,
+ * or the machine has one node only.
+ */
+void vm_numa_node(const char *cpus, char node[8]);
+
+/* Gives a file that QEMU has to write or read to VM_USER, and to nobody else; makes an empty one if there is none. */
+int vm_give_file(const char *path, struct error *error);
 
 /* The description of a machine for libvirt, XML, to be freed; NULL: there is no memory. */
 char *vm_xml(const struct vm_spec *spec);

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Machines by libvirt's QEMU driver, embedded in this process (qemu:///embed): no daemon, and a machine outlives us, since
- * the driver finds it again by what it keeps in the folder. It wants the user libvirt-qemu to be there, and a configuration
- * that does without virtlogd and control groups: https://libvirt.org/drvqemu.html#embedded-driver.
+ * the driver finds it again by what it keeps in the folder. It wants a configuration that does without virtlogd and control
+ * groups: https://libvirt.org/drvqemu.html#embedded-driver. Or by the system's libvirtd, with the system's configuration.
+ *
+ * QEMU runs as VM_USER, behind its system call filter. libvirt would give every file that a machine uses to that user, the
+ * kernel and the images of others, too ("dynamic ownership"); so it does not, and who makes a file for QEMU uses
+ * vm_give_file(). Sockets are made by libvirt, and are open to that user and to root.
+ *
+ * Machines are defined, and then started: one that has ended is still there to be seen as stopped. In the manager's folder
+ * under /run they do not outlast the host's next boot.
  *
  * libvirt reports by callbacks out of an event loop, which has to run: a thread of ours does nothing else.
  */
@@ -10,6 +17,7 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +29,9 @@
 static const char configuration[] = "stdio_handler = \"file\"\n"
                                     "cgroup_controllers = []\n"
                                     "security_driver = \"none\"\n"
-                                    "user = \"root\"\n"
-                                    "group = \"root\"\n"
+                                    "user = \"" VM_USER "\"\n"
+                                    "group = \"" VM_USER "\"\n"
+                                    "seccomp_sandbox = 1\n"
                                     "dynamic_ownership = 0\n"
                                     "remember_owner = 0\n";
 
@@ -104,32 +113,60 @@ static void libvirt_close(struct vms *vms)
     free(vms);
 }
 
-static int libvirt_open(struct vms **result, const char *folder, struct error *error)
+/* Opens libvirt by 'uri'; 'where' is for people. */
+static int open_uri(struct vms **result, const char *uri, const char *where, struct error *error)
 {
     struct vms *vms = calloc(1, sizeof *vms);
-    char uri[SLICE_PATH_SIZE + 32];
     int code;
 
     *result = NULL;
     if (!vms)
         return error_set(error, ENOMEM, "There is no memory for the connection to libvirt.");
-    code = write_configuration(folder, error);
-    if (!code)
-        code = start_loop(error);
+    code = start_loop(error);
     if (code) {
         free(vms);
         return code;
     }
     n_opens++;
-    snprintf(uri, sizeof uri, "qemu:///embed?root=%s", folder);
     vms->connection = virConnectOpen(uri);
     if (!vms->connection) {
-        code = fail(error, EIO, "libvirt cannot be opened in", folder);
+        code = fail(error, EIO, "libvirt cannot be opened in", where);
         libvirt_close(vms);
         return code;
     }
     *result = vms;
     return 0;
+}
+
+static int embedded_open(struct vms **result, const char *folder, struct error *error)
+{
+    char uri[SLICE_PATH_SIZE + 32];
+    int code;
+
+    *result = NULL;
+    if (!getpwnam(VM_USER))
+        return error_set(error, ENOENT,
+                         "There is no user " VM_USER ", as whom machines run; Debian's package "
+                         "libvirt-daemon-system makes it.");
+    code = write_configuration(folder, error);
+    if (code)
+        return code;
+    snprintf(uri, sizeof uri, "qemu:///embed?root=%s", folder);
+    return open_uri(result, uri, folder, error);
+}
+
+static int system_open(struct vms **result, const char *folder, struct error *error)
+{
+    return open_uri(result, "qemu:///system", "the system (is libvirtd running?)", error);
+}
+
+/* Whether a domain is a machine of ours. */
+static bool is_ours(virDomainPtr domain)
+{
+    char *mark = virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, VM_MARK, 0);
+
+    free(mark);
+    return mark;
 }
 
 /* The domain of a machine, or NULL. */
@@ -151,33 +188,56 @@ static enum vm_state libvirt_state(struct vms *vms, const char *name)
     return state == VIR_DOMAIN_RUNNING || state == VIR_DOMAIN_PAUSED ? VM_RUNNING : VM_STOPPED;
 }
 
-static int libvirt_start(struct vms *vms, const struct vm_spec *spec, struct error *error)
+/* Ends a domain, if it runs, and forgets it. */
+static int forget(virDomainPtr domain, struct error *error)
 {
-    virDomainPtr domain;
-    char *xml;
+    const char *name = virDomainGetName(domain);
 
-    if (libvirt_state(vms, spec->name) == VM_RUNNING)
-        return error_set(error, EEXIST, "Machine %s runs already.", spec->name);
-    xml = vm_xml(spec);
-    if (!xml)
-        return error_set(error, ENOMEM, "There is no memory to describe machine %s.", spec->name);
-    domain = virDomainCreateXML(vms->connection, xml, 0);
-    free(xml);
-    if (!domain)
-        return fail(error, EIO, "Machine cannot be started:", spec->name);
-    virDomainFree(domain);
+    if (!is_ours(domain))
+        return error_set(error, EPERM, "Machine %s is somebody else's: it was not made by vnode.", name);
+    if (virDomainIsActive(domain) == 1 && virDomainDestroy(domain) && virDomainIsActive(domain) == 1)
+        return fail(error, EIO, "Machine cannot be ended:", name);
+    if (virDomainIsPersistent(domain) == 1 && virDomainUndefine(domain))
+        return fail(error, EIO, "Machine cannot be forgotten:", name);
     return 0;
 }
 
 static int libvirt_stop(struct vms *vms, const char *name, struct error *error)
 {
     virDomainPtr domain = find(vms, name);
-    int code = 0;
+    int code;
 
     if (!domain)
         return 0;
-    if (virDomainDestroy(domain) && libvirt_state(vms, name) == VM_RUNNING)
-        code = fail(error, EIO, "Machine cannot be ended:", name);
+    code = forget(domain, error);
+    virDomainFree(domain);
+    return code;
+}
+
+static int libvirt_start(struct vms *vms, const struct vm_spec *spec, struct error *error)
+{
+    virDomainPtr domain;
+    char *xml;
+    int code;
+
+    if (libvirt_state(vms, spec->name) == VM_RUNNING)
+        return error_set(error, EEXIST, "Machine %s runs already.", spec->name);
+    code = libvirt_stop(vms, spec->name, error);
+    if (!code)
+        code = vm_give_file(spec->console, error);
+    if (code)
+        return code;
+    xml = vm_xml(spec);
+    if (!xml)
+        return error_set(error, ENOMEM, "There is no memory to describe machine %s.", spec->name);
+    domain = virDomainDefineXML(vms->connection, xml);
+    free(xml);
+    if (!domain)
+        return fail(error, EINVAL, "Machine cannot be described:", spec->name);
+    if (virDomainCreate(domain)) {
+        code = fail(error, EIO, "Machine cannot be started:", spec->name);
+        virDomainUndefine(domain);
+    }
     virDomainFree(domain);
     return code;
 }
@@ -191,7 +251,8 @@ static int libvirt_list(struct vms *vms, void (*found)(const char *name, void *a
     if (n < 0)
         return fail(error, EIO, "The machines cannot be listed", "");
     for (int i = 0; i < n; i++) {
-        found(virDomainGetName(domains[i]), argument);
+        if (is_ours(domains[i]))
+            found(virDomainGetName(domains[i]), argument);
         virDomainFree(domains[i]);
     }
     free(domains);
@@ -205,7 +266,7 @@ static uint64_t libvirt_cpu_time(struct vms *vms, const char *name)
 
     if (!domain)
         return 0;
-    if (virDomainGetInfo(domain, &info))
+    if (virDomainGetInfo(domain, &info)) /* there is none of one that has stopped */
         info.cpuTime = 0;
     virDomainFree(domain);
     return info.cpuTime;
@@ -213,7 +274,18 @@ static uint64_t libvirt_cpu_time(struct vms *vms, const char *name)
 
 const struct vm_driver vm_libvirt = {
     .name = "libvirt",
-    .open = libvirt_open,
+    .open = embedded_open,
+    .close = libvirt_close,
+    .start = libvirt_start,
+    .stop = libvirt_stop,
+    .state = libvirt_state,
+    .list = libvirt_list,
+    .cpu_time = libvirt_cpu_time,
+};
+
+const struct vm_driver vm_libvirt_system = {
+    .name = "libvirt-system",
+    .open = system_open,
     .close = libvirt_close,
     .start = libvirt_start,
     .stop = libvirt_stop,

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -128,19 +129,24 @@ static void descriptions(void **state)
     spec.kernel[0] = '\0';
     strcpy(spec.disk, "/d.qcow2");
     strcpy(spec.seed, "/s.iso");
+    strcpy(spec.numa_node, "1");
+    strcpy(spec.console_socket, "/c.sock");
     xml = vm_xml(&spec);
     assert_non_null(strstr(xml, "<domain type=\"kvm\""));
-    assert_null(strstr(xml, "qemu:override"));
+    assert_null(strstr(xml, "vectors"));
     assert_null(strstr(xml, "<kernel>"));
     assert_non_null(strstr(xml, "<hugepages"));
     assert_non_null(strstr(xml, "<source file=\"/d.qcow2\"/>"));
     assert_non_null(strstr(xml, "<readonly/>"));
+    assert_non_null(strstr(xml, "<memory mode=\"preferred\" nodeset=\"1\"/>"));
+    assert_non_null(strstr(xml, "<source mode=\"bind\" path=\"/c.sock\"/>"));
+    assert_non_null(strstr(xml, "value=\"org.qemu.guest_agent.0\""));
     free(xml);
 }
 
 static int make_folder(void **state)
 {
-    return mkdtemp(folder) ? 0 : -1;
+    return mkdtemp(folder) ? chmod(folder, 0711) : -1; /* for QEMU's user to get through */
 }
 
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)

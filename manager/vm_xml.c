@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A machine as libvirt wants it described: https://libvirt.org/formatdomain.html. */
 #include <libxml/xmlwriter.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,15 @@
 
 #define QEMU_NAMESPACE "http://libvirt.org/schemas/domain/qemu/1.0"
 #define TEXT(text) ((const xmlChar *)(text))
+
+/*
+ * The guest agent's channel. In the guest it has the name for which each distribution's qemu-guest-agent looks. libvirt takes a
+ * channel of that name for itself, as the one client that QEMU lets in at a time, so it is told another one. Thus
+ * whoever may open the socket speaks to the agent, in whatever process it is (guest-agent/guest_agent.h), with or without
+ * a manager, under qemu:///embed and qemu:///system alike.
+ */
+#define AGENT_NAME "org.qemu.guest_agent.0"
+#define AGENT_ALIAS "ua-agent"
 
 /*
  * Elements and attributes. libxml2 fails for want of memory only, which ends with a document that is not whole; then libvirt
@@ -60,6 +70,14 @@ static void write_memory(xmlTextWriter *xml, const struct vm_spec *spec)
     empty(xml, "source", "type", "memfd");
     empty(xml, "access", "mode", "shared");
     end(xml);
+    if (spec->numa_node[0]) {
+        begin(xml, "numatune");
+        begin(xml, "memory");
+        attribute(xml, "mode", "preferred");
+        attribute(xml, "nodeset", spec->numa_node);
+        end(xml);
+        end(xml);
+    }
 }
 
 static void write_cpus(xmlTextWriter *xml, const struct vm_spec *spec)
@@ -99,27 +117,38 @@ static void write_boot(xmlTextWriter *xml, const struct vm_spec *spec)
     begin(xml, "features");
     empty(xml, "acpi", NULL, NULL);
     end(xml);
+    begin(xml, "clock");
+    attribute(xml, "offset", "utc");
+    end(xml);
     element(xml, "on_poweroff", "destroy");
     element(xml, "on_reboot", "restart");
     element(xml, "on_crash", "destroy");
 }
 
-static void write_disk(xmlTextWriter *xml, const char *path, const char *format, const char *device,
-                       bool read_only)
+/*
+ * What a guest discards, or overwrites with zeroes, is given back to the host's file system. The host's page cache is used
+ * (a guest's flushes go through to the disk): machines share what they read of one image, and it works on any file system.
+ */
+static void write_disk(xmlTextWriter *xml, const char *path, const char *device, bool seed)
 {
     begin(xml, "disk");
     attribute(xml, "type", "file");
     attribute(xml, "device", "disk");
     begin(xml, "driver");
     attribute(xml, "name", "qemu");
-    attribute(xml, "type", format);
+    attribute(xml, "type", seed ? "raw" : "qcow2");
+    if (!seed) {
+        attribute(xml, "cache", "writeback");
+        attribute(xml, "discard", "unmap");
+        attribute(xml, "detect_zeroes", "unmap");
+    }
     end(xml);
     empty(xml, "source", "file", path);
     begin(xml, "target");
     attribute(xml, "dev", device);
     attribute(xml, "bus", "virtio");
     end(xml);
-    if (read_only)
+    if (seed)
         empty(xml, "readonly", NULL, NULL);
     end(xml);
 }
@@ -151,10 +180,17 @@ static void write_nic(xmlTextWriter *xml, const struct vm_nic *nic, unsigned i)
     end(xml);
 }
 
-static void write_consoles(xmlTextWriter *xml, const struct vm_spec *spec)
+/* The serial console: whoever connects to its socket has it; what it prints is logged all the time. */
+static void write_console(xmlTextWriter *xml, const struct vm_spec *spec)
 {
     begin(xml, "serial");
-    attribute(xml, "type", "pty");
+    attribute(xml, "type", spec->console_socket[0] ? "unix" : "null");
+    if (spec->console_socket[0]) {
+        begin(xml, "source");
+        attribute(xml, "mode", "bind");
+        attribute(xml, "path", spec->console_socket);
+        end(xml);
+    }
     begin(xml, "log");
     attribute(xml, "file", spec->console);
     attribute(xml, "append", "on");
@@ -163,6 +199,11 @@ static void write_consoles(xmlTextWriter *xml, const struct vm_spec *spec)
     number_attribute(xml, "port", 0);
     end(xml);
     end(xml);
+}
+
+/* See AGENT_NAME. */
+static void write_agent(xmlTextWriter *xml, const struct vm_spec *spec)
+{
     begin(xml, "channel");
     attribute(xml, "type", "unix");
     begin(xml, "source");
@@ -171,8 +212,9 @@ static void write_consoles(xmlTextWriter *xml, const struct vm_spec *spec)
     end(xml);
     begin(xml, "target");
     attribute(xml, "type", "virtio");
-    attribute(xml, "name", "org.qemu.guest_agent.0");
+    attribute(xml, "name", "org.vnode.agent.0");
     end(xml);
+    empty(xml, "alias", "name", AGENT_ALIAS);
     end(xml);
 }
 
@@ -181,12 +223,14 @@ static void write_devices(xmlTextWriter *xml, const struct vm_spec *spec)
     begin(xml, "devices");
     element(xml, "emulator", "/usr/bin/qemu-system-x86_64");
     if (spec->disk[0])
-        write_disk(xml, spec->disk, "qcow2", "vda", false);
+        write_disk(xml, spec->disk, "vda", false);
     if (spec->seed[0])
-        write_disk(xml, spec->seed, "raw", "vdb", true);
+        write_disk(xml, spec->seed, "vdb", true);
     for (unsigned i = 0; i < spec->n_nics; i++)
         write_nic(xml, &spec->nics[i], i);
-    write_consoles(xml, spec);
+    write_console(xml, spec);
+    if (spec->agent[0])
+        write_agent(xml, spec);
     begin(xml, "controller");
     attribute(xml, "type", "usb");
     attribute(xml, "model", "none");
@@ -202,24 +246,44 @@ static void write_devices(xmlTextWriter *xml, const struct vm_spec *spec)
     end(xml);
 }
 
-/* QEMU 7.2 without KVM crashes on vhost-user NICs with MSI-X. */
+static void write_override(xmlTextWriter *xml, const char *alias, const char *name, const char *type,
+                           const char *value)
+{
+    begin(xml, "qemu:device");
+    attribute(xml, "alias", alias);
+    begin(xml, "qemu:frontend");
+    begin(xml, "qemu:property");
+    attribute(xml, "name", name);
+    attribute(xml, "type", type);
+    attribute(xml, "value", value);
+    end(xml);
+    end(xml);
+    end(xml);
+}
+
+/* What QEMU is told past libvirt. */
 static void write_overrides(xmlTextWriter *xml, const struct vm_spec *spec)
 {
-    if (spec->hardware || !spec->n_nics)
-        return;
+    char alias[20];
+
     begin(xml, "qemu:override");
-    for (unsigned i = 0; i < spec->n_nics; i++) {
-        begin(xml, "qemu:device");
-        xmlTextWriterWriteFormatAttribute(xml, TEXT("alias"), "ua-net%u", i);
-        begin(xml, "qemu:frontend");
-        begin(xml, "qemu:property");
-        attribute(xml, "name", "vectors");
-        attribute(xml, "type", "unsigned");
-        attribute(xml, "value", "0");
-        end(xml);
-        end(xml);
-        end(xml);
+    if (spec->agent[0])
+        write_override(xml, AGENT_ALIAS, "name", "string", AGENT_NAME);
+    /* QEMU 7.2 without KVM crashes on vhost-user NICs with MSI-X. */
+    for (unsigned i = 0; i < spec->n_nics && !spec->hardware; i++) {
+        snprintf(alias, sizeof alias, "ua-net%u", i);
+        write_override(xml, alias, "vectors", "unsigned", "0");
     }
+    end(xml);
+}
+
+/* Machines of ours are known by this. */
+static void write_mark(xmlTextWriter *xml)
+{
+    begin(xml, "metadata");
+    begin(xml, "vnode:machine");
+    attribute(xml, "xmlns:vnode", VM_MARK);
+    end(xml);
     end(xml);
 }
 
@@ -235,6 +299,7 @@ char *vm_xml(const struct vm_spec *spec)
         attribute(xml, "type", spec->hardware ? "kvm" : "qemu");
         attribute(xml, "xmlns:qemu", QEMU_NAMESPACE);
         element(xml, "name", spec->name);
+        write_mark(xml);
         write_memory(xml, spec);
         write_cpus(xml, spec);
         write_boot(xml, spec);
