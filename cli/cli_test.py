@@ -80,7 +80,7 @@ class CommandLine(CommandLineTest):
             self.assertIn("Usage: vnode " + command, self.vnode(*command.split(), "--help"))
 
     def test_no_server(self):
-        for command in (["port", "list"], ["rule", "add", "in=a", "actions=drop"], ["events"], ["trace", "in=a"]):
+        for command in (["port", "list"], ["rule", "add", "in=a", "actions=drop"], ["events", "--follow"], ["trace", "in=a"]):
             result = subprocess.run([VNODE, "--socket", self.directory.name + "/none", *command], capture_output=True,
                                     text=True, check=False)
             self.assertEqual(result.returncode, 3)
@@ -193,7 +193,7 @@ class CommandLine(CommandLineTest):
                 self.assertEqual(answer["fields"].get(name, value), value, fields)
 
     def test_events(self):
-        watcher = self.start("events", "--format", "json")
+        watcher = self.start("events", "--follow", "--format", "json")
         # The first event that the watcher shows may be any of these ports.
         for i in range(1000):
             self.vnode("port", "add", "p%d" % (i % 500), "vhost=/x") if i % 2 == 0 else \

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the host is, for machines. */
-#include <errno.h>
+/* What the host has for machines. */
 #include <fcntl.h>
 #include <glob.h>
-#include <pwd.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "manager/vm.h"
@@ -67,22 +64,4 @@ void vm_numa_node(const char *cpus, char node[8])
             snprintf(node, 8, "%ld", strtol(found.gl_pathv[i] + strlen(folder), NULL, 10));
     }
     globfree(&found);
-}
-
-int vm_give_file(const char *path, struct error *error)
-{
-    const struct passwd *user = getpwnam(VM_USER);
-    int fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-    int code = fd < 0 ? errno : 0;
-
-    if (!code && !user)
-        code = ENOENT;
-    if (!code && (fchown(fd, user->pw_uid, user->pw_gid) || fchmod(fd, 0600)))
-        code = errno;
-    if (fd >= 0)
-        close(fd);
-    if (code)
-        return error_set(error, code, "The file %s cannot be made for the user " VM_USER ": %s.", path,
-                         strerror(code));
-    return 0;
 }
