@@ -37,7 +37,7 @@ static bool is_for_now(const struct job *job, const char *name)
     }
     for (unsigned i = 0; i < job->plan->n_machines; i++)
         if (!strcmp(job->plan->machines[i].node->name, node) &&
-            (!strcmp(rest, "agent") || !strcmp(rest, "machine")))
+            (!strcmp(rest, "agent") || !strcmp(rest, "console") || !strcmp(rest, "machine")))
             return true;
     return mark_stem(name, "netns", stem) || mark_stem(name, "veth", stem) || mark_stem(name, "device", stem);
 }
@@ -52,7 +52,8 @@ static bool is_to_last(const struct job *job, const char *name)
     if (number < 0 || job->slice->nodes[number].kind != NODE_VM)
         return false;
     plan_disk_name(disk, sizeof disk, &job->slice->nodes[number]);
-    return !strcmp(rest, "console") || (job->slice->nodes[number].image[0] && !strcmp(rest, "seed")) ||
+    return !strcmp(rest, "console") || !strcmp(rest, "console.1") ||
+           (job->slice->nodes[number].image[0] && !strcmp(rest, "seed")) ||
            (job->slice->nodes[number].image[0] && !strcmp(name, disk));
 }
 
