@@ -2,6 +2,8 @@
 #include "manager/pipeline.h"
 
 #include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
 
 /* The next reply. Only its first message counts. */
 static int receive(struct client *client, const struct pipeline *pipeline, unsigned i, struct error *error)
@@ -47,4 +49,12 @@ int pipeline_run(struct client *client, const struct pipeline *pipeline, unsigne
     while (n_read < n && !code)
         code = receive(client, pipeline, n_read++, error);
     return code;
+}
+
+struct message_argument pipeline_argument(const char *name, const char *value)
+{
+    struct message_argument argument = {.value = value, .size = (uint16_t)strlen(value)};
+
+    snprintf(argument.name, sizeof argument.name, "%s", name);
+    return argument;
 }

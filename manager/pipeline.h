@@ -19,4 +19,7 @@ struct pipeline {
 /* Sends requests 0 to n - 1. An error is one of the connection; what becomes of each request 'read' learns. */
 int pipeline_run(struct client *client, const struct pipeline *pipeline, unsigned n, struct error *error);
 
+/* An argument of a question or change; 'value' has to stay until it is sent. */
+struct message_argument pipeline_argument(const char *name, const char *value);
+
 #endif

@@ -156,10 +156,8 @@ static int plan_port(const struct planner *planner, const struct slice_node *nod
     port->queues = 1;
     port->peer = -1;
     port->rule_id = PLAN_RULE_ID_FIRST | hash_names(slice->name, node->name, interface.name) >> 2;
-    if (interface.link >= 0) {
+    if (interface.link >= 0)
         port->rate = slice->links[interface.link].rate;
-        port->min = slice->links[interface.link].min;
-    }
     port->vhost = node->kind == NODE_VM;
     if (port->vhost) {
         port->queues = interface.queues;
@@ -274,6 +272,10 @@ static int plan_node(const struct planner *planner, unsigned number, struct erro
     return is_stopped(planner->wish, node) ? 0 : plan_machine(planner, node, error);
 }
 
+/*
+ * A port's rate makes its owner wait, which is how to limit what is sent on a direct link: both ends do that. What a switch sends can
+ * only be dropped at the port.
+ */
 static void join_ports(const struct planner *planner)
 {
     const struct slice *slice = planner->slice;
@@ -286,6 +288,9 @@ static void join_ports(const struct planner *planner)
             ports[j] = slice->nodes[ends[j].node].kind == NODE_SWITCH
                            ? -1
                            : planner->port_of[ends[j].node][ends[j].interface];
+        for (unsigned j = 0; j < 2; j++)
+            if (ports[j] >= 0 && slice->nodes[ends[!j].node].kind == NODE_SWITCH)
+                planner->plan->ports[ports[j]].rate_out = slice->links[i].rate;
         if (ports[0] < 0 || ports[1] < 0)
             continue;
         planner->plan->ports[ports[0]].peer = ports[1];

@@ -42,9 +42,9 @@ struct plan_port {
     char target[256];                 /* socket, or device arguments */
     char device[INTERFACE_NAME_SIZE]; /* the machine's interface that it uses; "": none */
     uint16_t queues, mtu;
-    int peer;           /* index of the port at the other end of a direct link; -1: none */
-    uint64_t rule_id;   /* of the rule to that one */
-    uint64_t rate, min; /* bit/s that may be sent, that are guaranteed; 0: no limit, no guarantee */
+    int peer;                /* index of the port at the other end of a direct link; -1: none */
+    uint64_t rule_id;        /* of the rule to that one */
+    uint64_t rate, rate_out; /* bit/s at most that come in by it, and leave by it; 0: no limit */
 };
 
 struct plan_machine {

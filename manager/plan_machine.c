@@ -138,5 +138,8 @@ int plan_machine(const struct planner *planner, const struct slice_node *node, s
     if (!code)
         code = plan_path(spec->agent, sizeof spec->agent, settings->run_folder, planner->slice->name, error,
                          "%s.agent", node->name);
+    if (!code)
+        code = plan_path(spec->console_socket, sizeof spec->console_socket, settings->run_folder,
+                         planner->slice->name, error, "%s.console", node->name);
     return code ? code : plan_boot(planner, node, spec, error);
 }

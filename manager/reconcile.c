@@ -19,7 +19,7 @@ typedef int (*job_part)(struct job *job, struct error *error);
 static const job_part look[] = {hosts_look, devices_look, ports_look, bridges_look};
 static const job_part clear[] = {machines_clear, rules_clear,   bridges_clear, ports_clear,
                                  hosts_clear,    devices_clear, files_clear};
-static const job_part make[] = {files_make,   devices_make, hosts_make, ports_make,
+static const job_part make[] = {files_make,   devices_make, hosts_make, ports_make,   rates_make,
                                 offload_make, bridges_make, rules_make, machines_make};
 
 void job_step(const struct job *job, const char *node, const char *format, ...)
@@ -139,10 +139,18 @@ int reconcile_slice(struct reconciler *reconciler, const struct slice_wish *wish
 
 int reconcile_remove(struct reconciler *reconciler, const char *slice, struct error *error)
 {
-    struct plan *plan = plan_nothing(slice, error);
-    struct job job = {.reconciler = reconciler, .plan = plan};
-    int code = plan ? run(&job, error) : ENOMEM;
+    struct job job = {.reconciler = reconciler};
+    struct plan *plan;
+    int code;
 
+    /* It becomes part of files' names. */
+    if (!slice[0] || slice[0] == '.' || strchr(slice, '/') || strlen(slice) >= SLICE_NAME_SIZE)
+        return error_set(error, EINVAL, "'%.60s' is no slice's name.", slice);
+    plan = plan_nothing(slice, error);
+    if (!plan)
+        return ENOMEM;
+    job.plan = plan;
+    code = run(&job, error);
     plan_free(plan);
     return code;
 }

@@ -30,10 +30,11 @@ struct reconciler {
 
 /* What is known of a planned port. */
 struct port_state {
-    bool renew;      /* what it uses is made anew, and so it must be, too */
-    bool there;      /* and right */
-    bool rule_there; /* the rule of its direct link, and right */
-    uint16_t id;     /* in the fast path */
+    bool renew;              /* what it uses is made anew, and so it must be, too */
+    bool there;              /* and right */
+    bool rule_there;         /* the rule of its direct link, and right */
+    uint16_t id;             /* in the fast path */
+    uint64_t rate, rate_out; /* that it has */
     struct error failure;
 };
 
@@ -76,6 +77,7 @@ int devices_make(struct job *job, struct error *error);
 int ports_look(struct job *job, struct error *error);
 int ports_clear(struct job *job, struct error *error);
 int ports_make(struct job *job, struct error *error);
+int rates_make(struct job *job, struct error *error);
 int rules_clear(struct job *job, struct error *error);
 int rules_make(struct job *job, struct error *error);
 int offload_make(struct job *job, struct error *error);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "manager/console_log.h"
 #include "manager/disk.h"
 #include "manager/reconcile_internal.h"
 #include "manager/seed.h"
@@ -105,13 +106,14 @@ static int make_disks(const struct plan_machine *machine, struct error *error)
     return code ? code : seed_write(machine->spec.seed, node, macs, error);
 }
 
-static int start(struct job *job, const struct plan_machine *machine, struct error *error)
+static int start(struct job *job, struct plan_machine *machine, struct error *error)
 {
     char mark[MARK_NAME_SIZE];
     int code;
 
     job_step(job, machine->node->name, "starting machine");
     spell_mark(mark, machine->node->name);
+    vm_numa_node(machine->spec.cpu_pin, machine->spec.numa_node);
     code = make_disks(machine, error);
     if (!code)
         code = mark_write(job->run, mark, machine->fingerprint, error);
@@ -125,7 +127,9 @@ int machines_make(struct job *job, struct error *error)
     int code = 0;
 
     for (unsigned i = 0; i < job->plan->n_machines && !code; i++)
-        if (!is_right(job, &job->plan->machines[i]))
+        if (is_right(job, &job->plan->machines[i]))
+            console_log_bound(job->plan->machines[i].spec.console, CONSOLE_LOG_SIZE_MAX, NULL);
+        else
             code = start(job, &job->plan->machines[i], error);
     return code;
 }

@@ -4,6 +4,7 @@
  * connection that made it, so that the vSwitch's connection does not mind ours.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,8 @@
 
 #include "manager/pipeline.h"
 #include "manager/reconcile_internal.h"
+
+#define RATE_MAX UINT64_C(1000000000000) /* bit/s that the fast path takes as a limit */
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -99,6 +102,8 @@ int ports_look(struct job *job, struct error *error)
                              port->name, job->plan->slice, port->node);
         state->there = !state->renew && is_as_wanted(port, present);
         state->id = (uint16_t)number_of(present, "id");
+        state->rate = state->there ? (uint64_t)number_of(present, "rate") : 0;
+        state->rate_out = state->there ? (uint64_t)number_of(present, "rate_out") : 0;
     }
     return 0;
 }
@@ -150,8 +155,8 @@ int ports_clear(struct job *job, struct error *error)
                                 : 0;
 }
 
-/* The planned ports that are to be added. */
-struct additions {
+/* The planned ports about which something is to be asked for. */
+struct requests {
     struct job *job;
     unsigned n;
     unsigned ports[PORTS_MAX];
@@ -159,22 +164,22 @@ struct additions {
 
 static void write_add(struct client *client, unsigned i, void *argument)
 {
-    const struct additions *additions = argument;
-    const struct plan_port *port = &additions->job->plan->ports[additions->ports[i]];
+    const struct requests *requests = argument;
+    const struct plan_port *port = &requests->job->plan->ports[requests->ports[i]];
     struct message_port_add message = {.kind = port->vhost ? MESSAGE_PORT_VHOST : MESSAGE_PORT_ETHDEV,
                                        .n_queues = port->queues,
                                        .mtu = port->mtu};
 
     strcpy(message.name, port->name);
     strcpy(message.target, port->target);
-    snprintf(message.slice, sizeof message.slice, "%s", additions->job->plan->slice);
+    snprintf(message.slice, sizeof message.slice, "%s", requests->job->plan->slice);
     message_put_port_add(client_begin(client, MESSAGE_PORT_ADD), &message);
 }
 
 static void read_add(unsigned i, struct message *reply, const struct error *failure, void *argument)
 {
-    struct additions *additions = argument;
-    struct port_state *state = &additions->job->ports[additions->ports[i]];
+    struct requests *requests = argument;
+    struct port_state *state = &requests->job->ports[requests->ports[i]];
     struct message_ok ok;
 
     if (failure)
@@ -186,25 +191,76 @@ static void read_add(unsigned i, struct message *reply, const struct error *fail
     state->there = !state->failure.code;
 }
 
+/* Why the first of the requests failed, if any did. */
+static int first_failure(const struct requests *requests, struct error *error)
+{
+    for (unsigned i = 0; i < requests->n; i++) {
+        const struct plan_port *port = &requests->job->plan->ports[requests->ports[i]];
+        const struct error *failure = &requests->job->ports[requests->ports[i]].failure;
+
+        if (failure->code)
+            return job_blame("Node", port->node, error_set(error, failure->code, "%s", failure->text), error);
+    }
+    return 0;
+}
+
 int ports_make(struct job *job, struct error *error)
 {
-    struct additions additions = {.job = job};
+    struct requests requests = {.job = job};
     int code;
 
-    for (unsigned i = 0; i < job->plan->n_ports && additions.n < PORTS_MAX; i++)
+    for (unsigned i = 0; i < job->plan->n_ports && requests.n < PORTS_MAX; i++)
         if (!job->ports[i].there)
-            additions.ports[additions.n++] = i;
-    if (!additions.n)
+            requests.ports[requests.n++] = i;
+    if (!requests.n)
         return 0;
-    job_step(job, "", "making %u ports of the fast path", additions.n);
-    code = pipeline_run(job->client, &(struct pipeline){write_add, read_add, &additions}, additions.n, error);
-    for (unsigned i = 0; i < additions.n && !code; i++) {
-        const struct error *failure = &job->ports[additions.ports[i]].failure;
+    job_step(job, "", "making %u ports of the fast path", requests.n);
+    code = pipeline_run(job->client, &(struct pipeline){write_add, read_add, &requests}, requests.n, error);
+    return code ? code : first_failure(&requests, error);
+}
 
-        if (failure->code) {
-            code = error_set(error, failure->code, "%s", failure->text);
-            job_blame("Node", job->plan->ports[additions.ports[i]].node, code, error);
-        }
-    }
-    return code;
+/* What is not a rate for the fast path is as good as none. */
+static uint64_t rate_for(uint64_t rate)
+{
+    return rate < RATE_MAX ? rate : RATE_MAX;
+}
+
+static void write_rate(struct client *client, unsigned i, void *argument)
+{
+    const struct requests *requests = argument;
+    const struct plan_port *port = &requests->job->plan->ports[requests->ports[i]];
+    struct message_query query = {.question = "port/set", .n_arguments = 3};
+    char in[24], out[24];
+
+    snprintf(in, sizeof in, "%" PRIu64, rate_for(port->rate));
+    snprintf(out, sizeof out, "%" PRIu64, rate_for(port->rate_out));
+    query.arguments[0] = pipeline_argument("port", port->name);
+    query.arguments[1] = pipeline_argument("rate", in);
+    query.arguments[2] = pipeline_argument("rate_out", out);
+    message_put_query(client_begin(client, MESSAGE_CHANGE), &query);
+}
+
+static void read_rate(unsigned i, struct message *reply, const struct error *failure, void *argument)
+{
+    const struct requests *requests = argument;
+
+    if (failure)
+        requests->job->ports[requests->ports[i]].failure = *failure;
+}
+
+/* Rates change while packets flow. */
+int rates_make(struct job *job, struct error *error)
+{
+    struct requests requests = {.job = job};
+    int code;
+
+    for (unsigned i = 0; i < job->plan->n_ports && requests.n < PORTS_MAX; i++)
+        if (job->ports[i].rate != rate_for(job->plan->ports[i].rate) ||
+            job->ports[i].rate_out != rate_for(job->plan->ports[i].rate_out))
+            requests.ports[requests.n++] = i;
+    if (!requests.n)
+        return 0;
+    job_step(job, "", "limiting %u ports of the fast path", requests.n);
+    code = pipeline_run(job->client, &(struct pipeline){write_rate, read_rate, &requests}, requests.n, error);
+    return code ? code : first_failure(&requests, error);
 }

@@ -22,14 +22,6 @@ struct ids {
     bool wrong[PORTS_MAX];
 };
 
-static struct message_argument argument_of(const char *name, const char *value)
-{
-    struct message_argument argument = {.value = value, .size = (uint16_t)strlen(value)};
-
-    snprintf(argument.name, sizeof argument.name, "%s", name);
-    return argument;
-}
-
 static void write_show(struct client *client, unsigned i, void *argument)
 {
     const struct ids *ids = argument;
@@ -37,36 +29,46 @@ static void write_show(struct client *client, unsigned i, void *argument)
     char id[24];
 
     snprintf(id, sizeof id, "%" PRIu64, ids->ids[i]);
-    query.arguments[0] = argument_of("id", id);
+    query.arguments[0] = pipeline_argument("id", id);
     message_put_query(client_begin(client, MESSAGE_QUERY), &query);
 }
 
-/* Whether a rule leads from a port to its peer, unconditionally. */
-static bool leads_to_peer(const struct plan *plan, const struct plan_port *port, const json_t *rule)
+static bool comes_in_by(const struct plan_port *port, const json_t *rule)
 {
     const char *in = json_string_value(json_object_get(rule, "in"));
+
+    return in && !strcmp(in, port->name);
+}
+
+/* Whether a port's rule leads to its peer, unconditionally. */
+static bool leads_to_peer(const struct plan *plan, const struct plan_port *port, const json_t *rule)
+{
     const json_t *actions = json_object_get(rule, "actions");
     const char *action = json_string_value(json_array_get(actions, 0));
     char wanted[PORT_NAME_SIZE + 8];
 
-    if (port->peer < 0 || !in || !action)
+    if (port->peer < 0 || !action)
         return false;
     snprintf(wanted, sizeof wanted, "output:%s", plan->ports[port->peer].name);
-    return !strcmp(in, port->name) && !strcmp(action, wanted) && json_array_size(actions) == 1 &&
+    return !strcmp(action, wanted) && json_array_size(actions) == 1 &&
            !json_object_size(json_object_get(rule, "match"));
 }
 
+/* Should two ports have the same id, the rule stays that of the one it is of. */
 static void read_show(unsigned i, struct message *reply, const struct error *failure, void *argument)
 {
     struct ids *ids = argument;
     struct job *job = ids->job;
+    const struct plan_port *port = &job->plan->ports[ids->ports[i]];
     json_t *rule;
 
     if (failure)
         return;
     rule = json_loadb((const char *)reply->body.next, reply->body.left, 0, NULL);
-    job->ports[ids->ports[i]].rule_there = leads_to_peer(job->plan, &job->plan->ports[ids->ports[i]], rule);
-    ids->wrong[i] = !job->ports[ids->ports[i]].rule_there;
+    if (comes_in_by(port, rule)) {
+        job->ports[ids->ports[i]].rule_there = leads_to_peer(job->plan, port, rule);
+        ids->wrong[i] = !job->ports[ids->ports[i]].rule_there;
+    }
     json_decref(rule);
 }
 
@@ -165,16 +167,16 @@ int offload_make(struct job *job, struct error *error)
     spell_number(demote, job, plan->demote, OFFLOAD_RATE_MAX);
     spell_number(hold, job, plan->hold_ms, OFFLOAD_HOLD_MAX);
     snprintf(rules, sizeof rules, "%" PRIu64, plan->rules < RULES_MAX ? plan->rules : RULES_MAX);
-    code =
-        change(job, "offload/set",
-               (struct message_argument[]){
-                   argument_of("scope", scope),
-                   argument_of("mode", job->slice ? slice_offload_mode_name(plan->mode) : "inherit"),
-                   argument_of("promote", promote), argument_of("demote", demote), argument_of("hold", hold)},
-               5, error);
+    code = change(job, "offload/set",
+                  (struct message_argument[]){
+                      pipeline_argument("scope", scope),
+                      pipeline_argument("mode", job->slice ? slice_offload_mode_name(plan->mode) : "inherit"),
+                      pipeline_argument("promote", promote), pipeline_argument("demote", demote),
+                      pipeline_argument("hold", hold)},
+                  5, error);
     return code ? code
                 : change(job, "slice/set",
-                         (struct message_argument[]){argument_of("slice", plan->slice),
-                                                     argument_of("rules", rules)},
+                         (struct message_argument[]){pipeline_argument("slice", plan->slice),
+                                                     pipeline_argument("rules", rules)},
                          2, error);
 }

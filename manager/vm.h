@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "lib/error.h"
+#include "lib/hardware.h"
 #include "slice/slice.h"
 
 #define VM_NAME_SIZE (SLICE_NAME_SIZE + NODE_NAME_SIZE)
@@ -97,10 +98,20 @@ struct vm_driver {
     uint64_t (*cpu_time)(struct vms *vms, const char *name);
 };
 
+/*
+ * To be called first of all by a process that uses libuv besides machines. libvirt forks twice to start one, and closes descriptors
+ * in between; libuv makes its pipe for signals anew in each child, by closing the numbers that it knew, which might be
+ * libvirt's new ones by then. Those are the lowest: so they shall never be libuv's.
+ */
+void vm_reserve_descriptors(void);
+
 extern const struct vm_driver vm_libvirt, vm_libvirt_system, vm_fake;
 
 /* Whether KVM runs guests here: /dev/kvm opens, and the CPU has what it needs (vmx, svm). 'why' (may be NULL) says why not. */
-bool vm_hardware_works(const char **why);
+static inline bool vm_hardware_works(const char **why)
+{
+    return hardware_runs_guests("", why);
+}
 
 /*
  * The NUMA node to which all CPUs of 'cpus' (such as "2-3,6") belong, for vm_spec's 'numa_node'; "" when they belong to several,

@@ -15,6 +15,7 @@
  * libvirt reports by callbacks out of an event loop, which has to run: a thread of ours does nothing else.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
@@ -27,6 +28,9 @@
 #include <sys/stat.h>
 
 #include "manager/vm.h"
+
+#define MESSAGE_SIZE_MAX 120
+#define DESCRIPTORS_RESERVED 15
 
 static const char configuration[] = "stdio_handler = \"file\"\n"
                                     "cgroup_controllers = []\n"
@@ -46,12 +50,25 @@ static pthread_t loop_thread;
 static _Atomic bool loop_ends;
 static unsigned n_opens; /* the event loop is libvirt's, one for a process */
 
-/* libvirt says what failed in a sentence of its own, without a full stop. */
+/* libvirt says what failed in a sentence of its own, without a full stop; of a long one, with a command's words in it, the end tells. */
 static int fail(struct error *error, int code, const char *what, const char *name)
 {
     const virError *last = virGetLastError();
+    const char *message = last && last->message ? last->message : "nothing";
+    size_t size = strlen(message);
 
-    return error_set(error, code, "%s %s: libvirt says: %.150s.", what, name, last ? last->message : "nothing");
+    return size > MESSAGE_SIZE_MAX ? error_set(error, code, "%s %s: libvirt says: ...%s.", what, name,
+                                               message + size - MESSAGE_SIZE_MAX)
+                                   : error_set(error, code, "%s %s: libvirt says: %s.", what, name, message);
+}
+
+void vm_reserve_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* for as long as the process lives */
+    while (fd >= 0 && fd < DESCRIPTORS_RESERVED);
 }
 
 static void *run_loop(void *argument)

@@ -190,11 +190,6 @@ static void write_nic(xmlTextWriter *xml, const struct vm_nic *nic, unsigned i)
     attribute(xml, "mode", "server");
     end(xml);
     empty(xml, "model", "type", "virtio");
-    if (nic->mtu) {
-        begin(xml, "mtu");
-        number_attribute(xml, "size", nic->mtu);
-        end(xml);
-    }
     begin(xml, "driver");
     if (nic->queues > 1)
         number_attribute(xml, "queues", nic->queues);
@@ -275,34 +270,57 @@ static void write_devices(xmlTextWriter *xml, const struct vm_spec *spec)
     end(xml);
 }
 
-static void write_override(xmlTextWriter *xml, const char *alias, const char *name, const char *type,
-                           const char *value)
+/* Properties of QEMU's devices that libvirt has no word for. */
+static void begin_override(xmlTextWriter *xml, const char *alias)
 {
     begin(xml, "qemu:device");
     attribute(xml, "alias", alias);
     begin(xml, "qemu:frontend");
+}
+
+static void write_property(xmlTextWriter *xml, const char *name, const char *type, const char *value)
+{
     begin(xml, "qemu:property");
     attribute(xml, "name", name);
     attribute(xml, "type", type);
     attribute(xml, "value", value);
     end(xml);
+}
+
+static void end_override(xmlTextWriter *xml)
+{
     end(xml);
     end(xml);
 }
 
-/* What QEMU is told past libvirt. */
+static void override_nic(xmlTextWriter *xml, const struct vm_spec *spec, unsigned i)
+{
+    char alias[20], mtu[8];
+
+    if (spec->hardware && !spec->nics[i].mtu)
+        return;
+    snprintf(alias, sizeof alias, "ua-net%u", i);
+    snprintf(mtu, sizeof mtu, "%u", spec->nics[i].mtu);
+    begin_override(xml, alias);
+    /* QEMU 7.2 without KVM crashes on vhost-user NICs with MSI-X. */
+    if (!spec->hardware)
+        write_property(xml, "vectors", "unsigned", "0");
+    /* libvirt's own element would set the MTU of an interface of the host, too, which a vhost-user NIC does not have. */
+    if (spec->nics[i].mtu)
+        write_property(xml, "host_mtu", "unsigned", mtu);
+    end_override(xml);
+}
+
 static void write_overrides(xmlTextWriter *xml, const struct vm_spec *spec)
 {
-    char alias[20];
-
     begin(xml, "qemu:override");
-    if (spec->agent[0])
-        write_override(xml, AGENT_ALIAS, "name", "string", AGENT_NAME);
-    /* QEMU 7.2 without KVM crashes on vhost-user NICs with MSI-X. */
-    for (unsigned i = 0; i < spec->n_nics && !spec->hardware; i++) {
-        snprintf(alias, sizeof alias, "ua-net%u", i);
-        write_override(xml, alias, "vectors", "unsigned", "0");
+    if (spec->agent[0]) {
+        begin_override(xml, AGENT_ALIAS);
+        write_property(xml, "name", "string", AGENT_NAME);
+        end_override(xml);
     }
+    for (unsigned i = 0; i < spec->n_nics; i++)
+        override_nic(xml, spec, i);
     end(xml);
 }
 

@@ -12,6 +12,8 @@
 #include "slice/quantity.h"
 #include "slice/slice.h"
 
+#include "slice/slice_paths.h"
+
 static struct slice_errors errors;
 
 static struct slice *parse(const char *text)
@@ -242,6 +244,37 @@ static void deep_and_large_files(void **state)
     free(text);
 }
 
+static void whole(const char *text, const char *wanted)
+{
+    char *result = slice_with_whole_paths(text, strlen(text), "/home/me", &errors);
+
+    if (!result)
+        fail_msg("%s", errors.list[0].text);
+    assert_string_equal(result, wanted);
+    free(result);
+}
+
+static void paths_are_made_whole(void **state)
+{
+    static const char bom[] = "\xef\xbb\xbfname: x\nnodes: {a: {kind: vm, image: a}}\n";
+    static const char relative[] = "name: x\nnodes: {a: {kind: vm, image: a}}\n";
+    struct slice *slice;
+
+    whole("name: x\nnodes: {a: {kind: vm}}\n", "name: x\nnodes: {a: {kind: vm}}\n");
+    whole("name: x\nnodes: {a: {kind: vm, image: /a}}\n", "name: x\nnodes: {a: {kind: vm, image: /a}}\n");
+    whole(
+        "name: x # \xc3\xa4\nnodes:\n  a: {kind: vm, image: d/a.qcow2 }\n  b:\n    image: '../b c'\n    kind: vm # c\n",
+        "name: x # \xc3\xa4\nnodes:\n  a: {kind: vm, image: \"/home/me/d/a.qcow2\" }\n  b:\n    image: \"/home/me/../b "
+        "c\"\n    kind: vm # c\n");
+    whole("name: x\nnodes: {a: {kind: vm, image: 'a\"b\\c'}}\n",
+          "name: x\nnodes: {a: {kind: vm, image: \"/home/me/a\\\"b\\\\c\"}}\n");
+    assert_null(slice_with_whole_paths(bom, sizeof bom - 1, "/", &errors));
+    assert_null(slice_with_whole_paths("[", 1, "/", &errors));
+    slice = parse(relative);
+    assert_string_equal(slice_find_relative_path(slice)->name, "a");
+    slice_free(slice);
+}
+
 static void files(void **state)
 {
     assert_null(slice_parse_file("/nonexistent.vn.yml", &errors));
@@ -261,6 +294,7 @@ int main(void)
         cmocka_unit_test(interfaces_agree),
         cmocka_unit_test(many_mistakes),
         cmocka_unit_test(deep_and_large_files),
+        cmocka_unit_test(paths_are_made_whole),
         cmocka_unit_test(files),
     };
 

