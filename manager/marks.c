@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,9 +37,12 @@ int mark_write(const char *folder, const char *name, const char *text, struct er
     char path[PATH_SIZE];
     FILE *file;
     bool failed;
+    int fd;
 
+    /* The folder is QEMU's, too, while a machine starts: whatever is there, it is not followed. */
     spell(path, folder, name);
-    file = fopen(path, "we");
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+    file = fd >= 0 ? fdopen(fd, "w") : NULL;
     failed = !file || fputs(text, file) < 0;
     failed |= file && fclose(file);
     return failed ? error_set(error, errno, "The file %.180s cannot be written: %s.", path, strerror(errno))

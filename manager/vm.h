@@ -37,7 +37,7 @@
 /* A NIC of a machine. Its vhost-user socket is served by the machine; the fast path connects. */
 struct vm_nic {
     char mac[18];
-    char socket[VM_SOCKET_SIZE]; /* in a folder that the driver opens to VM_USER */
+    char socket[VM_SOCKET_SIZE]; /* nobody else makes files in that folder while a machine starts */
     uint16_t queues;
     uint16_t mtu; /* 0: the guest's own */
 };
@@ -122,8 +122,9 @@ void vm_numa_node(const char *cpus, char node[8]);
 /* Gives a file that QEMU has to write or read to VM_USER, and to nobody else; makes an empty one if there is none. */
 int vm_give_file(const char *path, struct error *error);
 
-/* Lets VM_USER make files in a folder, and change no others there. */
-int vm_open_folder(const char *path, struct error *error);
+/* Lets VM_USER make files in a folder, but change no others there; and takes that back, but not the files. */
+int vm_lend_folder(const char *path, struct error *error);
+void vm_take_back_folder(const char *path);
 
 /* The description of a machine for libvirt, XML, to be freed; NULL: there is no memory. */
 char *vm_xml(const struct vm_spec *spec);

@@ -27,20 +27,31 @@ int vm_give_file(const char *path, struct error *error)
     return 0;
 }
 
-int vm_open_folder(const char *path, struct error *error)
+/* Gives a folder to a group, with this mode. */
+static int set_folder(const char *path, gid_t group, mode_t mode)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), code = 0;
+
+    if (fd < 0)
+        return errno;
+    if (fchown(fd, (uid_t)-1, group) || fchmod(fd, mode))
+        code = errno;
+    close(fd);
+    return code;
+}
+
+int vm_lend_folder(const char *path, struct error *error)
 {
     const struct passwd *user = getpwnam(VM_USER);
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    int code = fd < 0 ? errno : 0;
+    int code = user ? set_folder(path, user->pw_gid, 01771) : ENOENT;
 
-    if (!code && !user)
-        code = ENOENT;
-    if (!code && (fchown(fd, (uid_t)-1, user->pw_gid) || fchmod(fd, 01771)))
-        code = errno;
-    if (fd >= 0)
-        close(fd);
     if (code)
         return error_set(error, code, "The folder %s cannot be opened to the user " VM_USER ": %s.", path,
                          strerror(code));
     return 0;
+}
+
+void vm_take_back_folder(const char *path)
+{
+    set_folder(path, getegid(), 0755);
 }

@@ -6,7 +6,8 @@
  *
  * QEMU runs as VM_USER, behind its system call filter. libvirt would give every file that a machine uses to that user, the
  * kernel and the images of others, too ("dynamic ownership"); so it does not, and who makes a file for QEMU uses
- * vm_give_file(). The sockets of console and agent are made by libvirt, as root; those of NICs by QEMU itself.
+ * vm_give_file(). The sockets of console and agent are made by libvirt, as root; those of NICs by QEMU itself, to which their
+ * folder is lent until it has made them: long before the guest runs.
  *
  * Machines are defined, and then started: one that has ended is still there to be seen as stopped. In the manager's folder
  * under /run they do not outlast the host's next boot.
@@ -232,17 +233,34 @@ static int libvirt_stop(struct vms *vms, const char *name, struct error *error)
     return code;
 }
 
-/* What has to be there before QEMU starts. */
-static int prepare(const struct vm_spec *spec, struct error *error)
+/* Lends the folders of the NICs' sockets; or takes them back, and never fails then. */
+static int lend_folders(const struct vm_spec *spec, bool lend, struct error *error)
 {
-    int code = vm_give_file(spec->console, error);
+    int code = 0;
 
     for (unsigned i = 0; i < spec->n_nics && !code; i++) {
-        char folder[VM_SOCKET_SIZE];
+        char path[VM_SOCKET_SIZE], *folder;
 
-        strcpy(folder, spec->nics[i].socket);
-        code = vm_open_folder(dirname(folder), error);
+        strcpy(path, spec->nics[i].socket);
+        folder = dirname(path);
+        if (lend)
+            code = vm_lend_folder(folder, error);
+        else
+            vm_take_back_folder(folder);
     }
+    return code;
+}
+
+/* Starts a domain that is defined, or forgets it. */
+static int create(virDomainPtr domain, const struct vm_spec *spec, struct error *error)
+{
+    int code = lend_folders(spec, true, error);
+
+    if (!code && virDomainCreate(domain))
+        code = fail(error, EIO, "Machine cannot be started:", spec->name);
+    lend_folders(spec, false, NULL);
+    if (code)
+        virDomainUndefine(domain);
     return code;
 }
 
@@ -256,7 +274,7 @@ static int libvirt_start(struct vms *vms, const struct vm_spec *spec, struct err
         return error_set(error, EEXIST, "Machine %s runs already.", spec->name);
     code = libvirt_stop(vms, spec->name, error);
     if (!code)
-        code = prepare(spec, error);
+        code = vm_give_file(spec->console, error);
     if (code)
         return code;
     xml = vm_xml(spec);
@@ -266,10 +284,7 @@ static int libvirt_start(struct vms *vms, const struct vm_spec *spec, struct err
     free(xml);
     if (!domain)
         return fail(error, EINVAL, "Machine cannot be described:", spec->name);
-    if (virDomainCreate(domain)) {
-        code = fail(error, EIO, "Machine cannot be started:", spec->name);
-        virDomainUndefine(domain);
-    }
+    code = create(domain, spec, error);
     virDomainFree(domain);
     return code;
 }
