@@ -118,7 +118,7 @@ static void descriptions(void **state)
     assert_non_null(strstr(xml, "path=\"/run/&lt;a&gt;&amp;b.sock\" mode=\"server\""));
     assert_non_null(strstr(xml, "<qemu:device alias=\"ua-net1\">"));
     assert_non_null(strstr(xml, "<driver queues=\"4\" rx_queue_size=\"1024\"/>"));
-    assert_non_null(strstr(xml, "<mtu size=\"9000\"/>"));
+    assert_non_null(strstr(xml, "name=\"host_mtu\" type=\"unsigned\" value=\"9000\"/>"));
     assert_non_null(strstr(xml, "cpuset=\"2-3\">1</vcpu>"));
     assert_non_null(strstr(xml, "<memory unit=\"KiB\">65536</memory>"));
     assert_non_null(strstr(xml, "<access mode=\"shared\"/>"));

@@ -167,11 +167,6 @@ static void write_nic(xmlTextWriter *xml, const struct vm_nic *nic, unsigned i)
     attribute(xml, "mode", "server");
     end(xml);
     empty(xml, "model", "type", "virtio");
-    if (nic->mtu) {
-        begin(xml, "mtu");
-        number_attribute(xml, "size", nic->mtu);
-        end(xml);
-    }
     begin(xml, "driver");
     if (nic->queues > 1)
         number_attribute(xml, "queues", nic->queues);
@@ -246,17 +241,28 @@ static void write_devices(xmlTextWriter *xml, const struct vm_spec *spec)
     end(xml);
 }
 
-static void write_override(xmlTextWriter *xml, const char *alias, const char *name, const char *type,
-                           const char *value)
+static void write_property(xmlTextWriter *xml, const char *name, const char *type, const char *value)
 {
-    begin(xml, "qemu:device");
-    attribute(xml, "alias", alias);
-    begin(xml, "qemu:frontend");
     begin(xml, "qemu:property");
     attribute(xml, "name", name);
     attribute(xml, "type", type);
     attribute(xml, "value", value);
     end(xml);
+}
+
+/* libvirt would look for an interface of the machine to set the MTU of, too. QEMU 7.2 without KVM crashes on MSI-X here. */
+static void override_nic(xmlTextWriter *xml, const struct vm_spec *spec, unsigned i)
+{
+    char mtu[8];
+
+    begin(xml, "qemu:device");
+    xmlTextWriterWriteFormatAttribute(xml, TEXT("alias"), "ua-net%u", i);
+    begin(xml, "qemu:frontend");
+    snprintf(mtu, sizeof mtu, "%u", spec->nics[i].mtu);
+    if (spec->nics[i].mtu)
+        write_property(xml, "host_mtu", "unsigned", mtu);
+    if (!spec->hardware)
+        write_property(xml, "vectors", "unsigned", "0");
     end(xml);
     end(xml);
 }
@@ -264,16 +270,18 @@ static void write_override(xmlTextWriter *xml, const char *alias, const char *na
 /* What QEMU is told past libvirt. */
 static void write_overrides(xmlTextWriter *xml, const struct vm_spec *spec)
 {
-    char alias[20];
-
     begin(xml, "qemu:override");
-    if (spec->agent[0])
-        write_override(xml, AGENT_ALIAS, "name", "string", AGENT_NAME);
-    /* QEMU 7.2 without KVM crashes on vhost-user NICs with MSI-X. */
-    for (unsigned i = 0; i < spec->n_nics && !spec->hardware; i++) {
-        snprintf(alias, sizeof alias, "ua-net%u", i);
-        write_override(xml, alias, "vectors", "unsigned", "0");
+    if (spec->agent[0]) {
+        begin(xml, "qemu:device");
+        attribute(xml, "alias", AGENT_ALIAS);
+        begin(xml, "qemu:frontend");
+        write_property(xml, "name", "string", AGENT_NAME);
+        end(xml);
+        end(xml);
     }
+    for (unsigned i = 0; i < spec->n_nics; i++)
+        if (spec->nics[i].mtu || !spec->hardware)
+            override_nic(xml, spec, i);
     end(xml);
 }
 
