@@ -24,7 +24,7 @@ struct change {
 
 /* Adds the argument 'name'; its text is cut at 95 bytes. There are CHANGE_ARGUMENTS_MAX at most. */
 void change_put(struct change *change, const char *name, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4), nonnull));
 
 /* Connects if need be, sends 'change' and awaits the reply. EXIT_OK, or the failure has been told. */
 int change_send(struct cli *cli, const char *what, const struct change *change);

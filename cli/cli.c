@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/manager.h"
+
 int cli_fail(enum exit_code code, const char *format, ...)
 {
     va_list arguments;
@@ -198,20 +200,22 @@ bool cli_take_flag(int *argc, char **argv, const char *name)
 
 static void print_help(void)
 {
-    puts("Usage: vnode [--socket PATH] [--format table|json] COMMAND [ARGUMENT...]\n"
+    puts("Usage: vnode [--manager PATH] [--socket PATH] [--format table|json] COMMAND [ARGUMENT...]\n"
          "\n"
-         "Looks into and controls a running vnode-fastpath.\n"
+         "Describes, runs and looks into slices, by vnode-manager; looks into and controls vnode-fastpath.\n"
          "\n"
          "Commands:");
     for (const struct command *command = commands; command->name; command++)
         printf("  %-16s %s\n", command->name, command->summary);
     puts("\n"
          "Options:\n"
-         "  --socket PATH    control socket (default: $VNODE_SOCKET, or " DEFAULT_SOCKET_PATH ")\n"
+         "  --manager PATH   the manager's socket (default: $VNODE_MANAGER, or " MANAGER_SOCKET_PATH ")\n"
+         "  --socket PATH    the fast path's (default: $VNODE_SOCKET, or " DEFAULT_SOCKET_PATH ")\n"
          "  --format FORMAT  table: for people (default); json: for programs\n"
          "  --help           help, also for each command\n"
          "\n"
-         "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 no connection to the fast path.");
+         "Exit codes: 0 done, 1 refused, 2 wrong usage or a mistake in a file, 3 no connection to the manager or\n"
+         "the fast path, 4 no room for the slice.");
 }
 
 static void print_command_help(const struct command *command)
@@ -258,13 +262,15 @@ static int unknown_command(int argc, char **argv)
 /* Takes the options that every command has. */
 static int take_global_options(struct cli *cli, int *argc, char **argv)
 {
-    const char *environment = getenv("VNODE_SOCKET"), *format = "table";
-
+    const char *environment = getenv("VNODE_SOCKET"), *manager = getenv("VNODE_MANAGER"), *format = "table";
     int found;
 
     cli->socket_path = environment && *environment ? environment : DEFAULT_SOCKET_PATH;
+    cli->manager_path = manager && *manager ? manager : MANAGER_SOCKET_PATH;
     /* Of an option that is there twice, the last counts. */
     while ((found = cli_take_option(argc, argv, "--socket", &cli->socket_path)) > 0)
+        ;
+    while (found >= 0 && (found = cli_take_option(argc, argv, "--manager", &cli->manager_path)) > 0)
         ;
     while (found >= 0 && (found = cli_take_option(argc, argv, "--format", &format)) > 0)
         ;
@@ -307,6 +313,7 @@ int cli_run(int argc, char **argv)
     int code = argc > 0 ? run(&cli, argc - 1, argv + 1) : EXIT_USAGE;
 
     client_close(cli.client);
+    manager_close(&cli);
     free(cli.ports);
     if ((fflush(stdout) || ferror(stdout)) && code == EXIT_OK)
         code = cli_fail(EXIT_REFUSED, "Cannot write the output: %s.", strerror(errno));

@@ -18,17 +18,20 @@
 
 enum exit_code {
     EXIT_OK = 0,
-    EXIT_REFUSED = 1, /* the fast path, or the system, said no */
-    EXIT_USAGE = 2,   /* the command line or an input file is wrong */
-    EXIT_NO_SERVER = 3,
+    EXIT_REFUSED = 1,   /* the fast path, the manager, or the system, said no */
+    EXIT_USAGE = 2,     /* the command line or an input file is wrong */
+    EXIT_NO_SERVER = 3, /* the fast path, or the manager, is not there, or not ready */
+    EXIT_LACKING = 4,   /* what is needed is not there: room for a slice, a capability of the machine */
 };
 
 struct cli {
-    const char *socket_path;
-    bool json;                     /* --format json */
-    struct client *client;         /* connected by cli_connect() */
-    struct port_list *ports;       /* fetched by cli_ports() */
-    const struct command *command; /* the one that runs */
+    const char *socket_path;        /* the fast path's */
+    const char *manager_path;       /* the manager's */
+    bool json;                      /* --format json */
+    struct client *client;          /* connected by cli_connect() */
+    struct manager_client *manager; /* connected by manager_connect() */
+    struct port_list *ports;        /* fetched by cli_ports() */
+    const struct command *command;  /* the one that runs */
 };
 
 struct command {
@@ -67,8 +70,16 @@ int command_version(struct cli *cli, int argc, char **argv);
 int command_capture(struct cli *cli, int argc, char **argv);
 int command_trace(struct cli *cli, int argc, char **argv);
 int command_stop(struct cli *cli, int argc, char **argv);
+int command_doctor(struct cli *cli, int argc, char **argv);
 int command_validate(struct cli *cli, int argc, char **argv);
 int command_graph(struct cli *cli, int argc, char **argv);
+int command_plan(struct cli *cli, int argc, char **argv);
+int command_deploy(struct cli *cli, int argc, char **argv);
+int command_destroy(struct cli *cli, int argc, char **argv);
+int command_list(struct cli *cli, int argc, char **argv);
+int command_inspect(struct cli *cli, int argc, char **argv);
+int command_node(struct cli *cli, int argc, char **argv);
+int command_usage(struct cli *cli, int argc, char **argv);
 int command_completion(struct cli *cli, int argc, char **argv);
 
 /* Parses the command line and runs the command: main(). */

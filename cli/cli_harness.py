@@ -23,7 +23,7 @@ class CommandLineTest(unittest.TestCase):
 
     def stop(self):
         if self.server.poll() is None:
-            self.vnode("stop")
+            self.vnode("fastpath", "stop")
         self.assertEqual(self.server.wait(30), 0)
         self.server.stdout.close()
 

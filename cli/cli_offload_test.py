@@ -212,7 +212,7 @@ class Offload(CommandLineTest):
         self.assertIn(one, self.vnode("rule", "list"))
 
     def test_events(self):
-        watcher = self.start("events", "--format", "json")
+        watcher = self.start("events", "--follow", "--format", "json")
         self.addCleanup(watcher.communicate)
         self.addCleanup(watcher.kill)
         os.set_blocking(watcher.stdout.fileno(), False)

@@ -48,7 +48,7 @@ class CommandLine(CommandLineTest):
                                 (["up"] + 5 * ["rate=none"], "Usage")):
             self.vnode("port", "set", *words, code=2, says=sentence)
         self.vnode("port", "set", "nobody", "rate=1Mbit", code=1, says="nobody")
-        self.vnode("port", "set", "a" * 64, "rate=1Mbit", code=1, says="no port")
+        self.vnode("port", "set", "a" * 80, "rate=1Mbit", code=1, says="no port")
 
     def test_relative_paths_are_made_absolute(self):
         self.vnode("port", "add", "vm1", "vhost=x.sock")
@@ -63,7 +63,7 @@ class CommandLine(CommandLineTest):
         self.vnode("port", "add", "a", "vhost=/x", "queues=0", code=2, says="queues=0")
         self.vnode("port", "add", "a", "vhost=/x,mtu=9999999", code=2, says="mtu=")
         self.vnode("port", "add", "a", "dpdk=x", "server=1", code=2, says="server=1")
-        self.vnode("port", "add", "a" * 64, "vhost=/x", code=2, says="name")
+        self.vnode("port", "add", "a" * 80, "vhost=/x", code=2, says="name")
         self.vnode("port", "add", "a", "vhost=/" + "x" * 107, code=2, says="107")
         self.vnode("--format", "xml", "stats", code=2, says="xml")
         self.vnode("rule", "del", code=2, says="Usage")
@@ -80,7 +80,7 @@ class CommandLine(CommandLineTest):
             self.assertIn("Usage: vnode " + command, self.vnode(*command.split(), "--help"))
 
     def test_no_server(self):
-        for command in (["port", "list"], ["rule", "add", "in=a", "actions=drop"], ["events"], ["trace", "in=a"]):
+        for command in (["port", "list"], ["rule", "add", "in=a", "actions=drop"], ["events", "--follow"], ["trace", "in=a"]):
             result = subprocess.run([VNODE, "--socket", self.directory.name + "/none", *command], capture_output=True,
                                     text=True, check=False)
             self.assertEqual(result.returncode, 3)
@@ -193,7 +193,7 @@ class CommandLine(CommandLineTest):
                 self.assertEqual(answer["fields"].get(name, value), value, fields)
 
     def test_events(self):
-        watcher = self.start("events", "--format", "json")
+        watcher = self.start("events", "--follow", "--format", "json")
         # The first event that the watcher shows may be any of these ports.
         for i in range(1000):
             self.vnode("port", "add", "p%d" % (i % 500), "vhost=/x") if i % 2 == 0 else \

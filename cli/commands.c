@@ -21,7 +21,39 @@
     "demote=RATE             ... and takes it back when it was below this one (default 100) ...\n"          \
     "hold=TIME               ... for so long: 10s, 500ms (default 10s)\n"
 
+#define SLICE_HELP \
+    "Which slice: by its name, or by its file: -t FILE, or else the only *.vn.yml in the folder.\n"
+
 const struct command commands[] = {
+    {"doctor", "", "Tell what this machine has of what slices need, and how to mend what it lacks",
+     "Changes nothing, and needs no running daemon. Each capability is ready, or something else does instead (fallback), or it\n"
+     "is missing. Exit code 4 when something is missing that is needed.\n",
+     command_doctor},
+    {"validate", "FILE", "Check a slice file, and show each mistake with line and column",
+     "FILE: NAME.vn.yml, as schema/slice.md describes; '-': standard input. Exit code 2 when it has mistakes.\n",
+     command_validate},
+    {"graph", "FILE [--as dot|mermaid]", "Draw the nodes and links of a slice file",
+     "  vnode graph demo.vn.yml | dot -Tsvg > demo.svg\n", command_graph},
+    {"plan", "[-t FILE]", "Tell what deploying a slice file would create, change and remove",
+     "Changes nothing. " SLICE_HELP "Exit code 4: there is no room for it.\n", command_plan},
+    {"deploy", "[-t FILE] [--dry-run] [--reserve]", "Make a slice run, or a running one what its file says now",
+     "All or nothing: when it fails, what ran before runs again. Ends when all nodes run.\n" SLICE_HELP
+     "--dry-run       as 'vnode plan'\n"
+     "--reserve       keeps the slice's resources for it, and starts nothing\n"
+     "Exit code 4: there is no room for it.\n",
+     command_deploy},
+    {"destroy", "[SLICE | -t FILE]", "End a slice, and remove all of it", SLICE_HELP, command_destroy},
+    {"list", "", "List the slices that are deployed", NULL, command_list},
+    {"inspect", "[SLICE | -t FILE]", "Show a slice's nodes, and what they do", SLICE_HELP, command_inspect},
+    {"start", "[SLICE:]NODE [--slice SLICE | -t FILE]", "Start a node that was stopped", SLICE_HELP,
+     command_node},
+    {"stop", "[SLICE:]NODE [--slice SLICE | -t FILE]", "Stop a node; its links stay", SLICE_HELP, command_node},
+    {"restart", "[SLICE:]NODE [--slice SLICE | -t FILE]", "Stop a node, and start it again", SLICE_HELP,
+     command_node},
+    {"usage", "", "Show what slices are promised and use, and the daemons", NULL, command_usage},
+    {"events", "[--follow] [--slice SLICE]", "Show what has happened, or happens",
+     "--follow        goes on until Ctrl-C; with it, the fast path tells of ports and rules, too\n",
+     command_events},
     {"port add", "NAME (vhost=PATH[,server=1] | dpdk=DEVARGS) [queues=N] [mtu=N] [slice=NAME]", "Add a port",
      "vhost=PATH      a guest, by vhost-user: connects to the socket PATH that QEMU serves, again and\n"
      "                again; with server=1, listens on PATH itself\n"
@@ -95,17 +127,11 @@ const struct command commands[] = {
      "-c COUNT        end after that many packets (default: with Ctrl-C)\n"
      "Packets that the reader is too slow for are left out and counted; the port is not slowed down.\n",
      command_capture},
-    {"validate", "FILE", "Check a slice file, and show each mistake with line and column",
-     "FILE: NAME.vn.yml, as schema/slice.md describes; '-': standard input. Exit code 2 when it has mistakes.\n",
-     command_validate},
-    {"graph", "FILE [--as dot|mermaid]", "Draw the nodes and links of a slice file",
-     "  vnode graph demo.vn.yml | dot -Tsvg > demo.svg\n", command_graph},
-    {"events", "", "Show what happens, as it happens", "Ends with Ctrl-C.\n", command_events},
     {"version", "", "Show the versions of this program and the fast path", NULL, command_version},
     {"completion", "bash|zsh", "Print a completion script for the shell",
      "For bash:  source <(vnode completion bash)\n"
      "For zsh:   vnode completion zsh > DIRECTORY/_vnode, with DIRECTORY in $fpath\n",
      command_completion},
-    {"stop", "", "Stop the fast path", NULL, command_stop},
+    {"fastpath stop", "", "Stop the fast path; a manager starts it again", NULL, command_stop},
     {0},
 };

@@ -1,40 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Commands about slice files that need nobody's answer: validate, graph. */
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
 #include "cli/slice_file.h"
-
-struct slice *slice_file_read(const struct cli *cli, const char *path)
-{
-    static struct slice_errors errors;
-    struct slice *slice = slice_parse_file(path, &errors);
-    json_t *list;
-
-    if (slice)
-        return slice;
-    if (!cli->json) {
-        for (unsigned i = 0; i < errors.n; i++) {
-            const struct slice_error *error = &errors.list[i];
-
-            if (error->at.line)
-                fprintf(stderr, "%s:%u:%u: %s\n", path, error->at.line, error->at.column, error->text);
-            else
-                fprintf(stderr, "vnode: %s\n", error->text);
-        }
-        if (errors.more)
-            fprintf(stderr, "%s: there are more mistakes; these come first.\n", path);
-        return NULL;
-    }
-    list = json_array();
-    for (unsigned i = 0; i < errors.n; i++)
-        json_array_append_new(list, json_pack("{s:i, s:i, s:s}", "line", (int)errors.list[i].at.line, "column",
-                                              (int)errors.list[i].at.column, "text", errors.list[i].text));
-    list = json_pack("{s:s, s:b, s:o}", "file", path, "valid", 0, "errors", list);
-    cli_print_json(list);
-    json_decref(list);
-    return NULL;
-}
 
 int command_validate(struct cli *cli, int argc, char **argv)
 {

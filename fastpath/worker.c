@@ -21,6 +21,9 @@
 /* Queues that cannot wake a worker are polled this often, at first and when it stays quiet. */
 #define NAP_US_MIN 64
 #define NAP_US_MAX 1000
+/* Who waits for the workers to be quiescent looks on for so long, and then now and then. */
+#define SYNCHRONIZE_SPIN_US 50
+#define SYNCHRONIZE_NAP_US 20
 
 static struct worker *workers[WORKERS_MAX];
 static uint16_t n_workers;
@@ -192,10 +195,21 @@ void workers_stop(void)
     rcu = NULL;
 }
 
+/* A worker is quiescent some microseconds later; one that is not is perhaps waiting for the very CPU that we are on. */
 void workers_synchronize(void)
 {
-    if (rcu)
-        rte_rcu_qsbr_synchronize(rcu, RTE_QSBR_THRID_INVALID);
+    const struct timespec nap = {.tv_nsec = SYNCHRONIZE_NAP_US * 1000};
+    uint64_t token, spin_end;
+
+    if (!rcu)
+        return;
+    token = rte_rcu_qsbr_start(rcu);
+    spin_end = rte_rdtsc() + rte_get_tsc_hz() / 1000000 * SYNCHRONIZE_SPIN_US;
+    while (!rte_rcu_qsbr_check(rcu, token, false))
+        if (rte_rdtsc() < spin_end)
+            rte_pause();
+        else
+            nanosleep(&nap, NULL);
 }
 
 /* The CPU that 'lcore' is bound to: DPDK numbers lcores, not CPUs. */

@@ -39,7 +39,7 @@ struct supervised {
 
 static void start_or_wait(struct supervised *daemon);
 
-/* When process 'pid' was started, in clock ticks since boot: field 22 of proc(5)'s stat; 0: there is none. */
+/* When process 'pid' was started, in clock ticks since boot: field 22 of proc(5)'s stat; 0: there is none, or it has ended. */
 static unsigned long long start_time(int pid)
 {
     unsigned long long time = 0;
@@ -51,6 +51,8 @@ static unsigned long long start_time(int pid)
     file = fopen(path, "re");
     if (file && fgets(line, sizeof line, file))
         place = strrchr(line, ')'); /* behind the program's name, which may hold anything: field 2 */
+    if (place && strlen(place) > 2 && strchr("ZX", place[2]))
+        place = NULL; /* nobody has asked for its status yet */
     for (unsigned i = 2; i < 22 && place; i++)
         place = strchr(place + 1, ' ');
     if (place)
@@ -61,9 +63,9 @@ static unsigned long long start_time(int pid)
 }
 
 /* The process of the file, unless it has ended; another one may have got its number, but not at the same time. */
-static int read_pid(const struct supervised_spec *spec)
+static int read_pid(const char *path)
 {
-    FILE *file = fopen(spec->pid_path, "re");
+    FILE *file = fopen(path, "re");
     unsigned long long time;
     int pid = 0;
 
@@ -81,6 +83,12 @@ static void write_pid(const struct supervised *daemon)
     if (!file || fprintf(file, "%d %llu\n", daemon->pid, start_time(daemon->pid)) < 0 || fclose(file))
         log_warning("%s: its process id cannot be written to %s: %s", daemon->spec.name,
                     daemon->spec.pid_path, strerror(errno));
+}
+
+static void tell(const struct supervised *daemon)
+{
+    if (daemon->spec.changed)
+        daemon->spec.changed(daemon->spec.name, daemon->pid, daemon->spec.argument);
 }
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -125,6 +133,7 @@ static void on_end(uv_poll_t *poll, int status, int events)
                     WIFSIGNALED(code) ? "by signal" : "with status",
                     WIFSIGNALED(code) ? WTERMSIG(code) : WEXITSTATUS(code));
     daemon->pid = 0;
+    tell(daemon);
     uv_timer_stop(&daemon->timer);
     uv_close((uv_handle_t *)poll, on_poll_closed);
 }
@@ -155,7 +164,8 @@ static int spawn(struct supervised *daemon)
     for (const char *const *item = spec->environment; item && *item && n < ENVIRONMENT_MAX; item++)
         environment[n++] = *item; /* the first of a name counts */
     for (char **item = environ; *item && n < ENVIRONMENT_MAX; item++)
-        environment[n++] = *item;
+        if (strncmp(*item, "NOTIFY_SOCKET=", strlen("NOTIFY_SOCKET=")) != 0) /* its being ready is not ours */
+            environment[n++] = *item;
     environment[n] = NULL;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
@@ -174,6 +184,7 @@ static int spawn(struct supervised *daemon)
     daemon->pid = pid;
     daemon->n_starts++;
     write_pid(daemon);
+    tell(daemon);
     return watch(daemon);
 }
 
@@ -214,13 +225,18 @@ struct supervised *supervise(uv_loop_t *loop, const struct supervised_spec *spec
     daemon->pid_fd = -1;
     uv_timer_init(loop, &daemon->timer);
     daemon->timer.data = daemon;
-    daemon->pid = read_pid(spec);
+    daemon->pid = read_pid(spec->pid_path);
     code = daemon->pid ? watch(daemon) : spawn(daemon);
     if (!code)
         return daemon;
     error_set(error, code, "The %s (%s) cannot be started: %s.", spec->name, spec->words[0], strerror(code));
     finish(daemon);
     return NULL;
+}
+
+bool supervised_runs(const char *pid_path)
+{
+    return read_pid(pid_path);
 }
 
 unsigned supervised_starts(const struct supervised *daemon)

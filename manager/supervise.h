@@ -30,12 +30,19 @@ struct supervised_spec {
     const char *const *environment;         /* "NAME=VALUE" beside our own, ended by NULL; NULL: none */
     const char *pid_path;                   /* file for the process id */
     const char *log_path;                   /* what it prints is appended there */
+
+    /* Told (may be NULL) when it has been started, with its process id, and when it has ended, with 0. */
+    void (*changed)(const char *name, int pid, void *argument);
+    void *argument;
 };
 
 struct supervised;
 
 /* Starts a daemon, or takes over the one whose process id is in the file. NULL with an error when it cannot be started. */
 struct supervised *supervise(uv_loop_t *loop, const struct supervised_spec *spec, struct error *error);
+
+/* Whether the process that this file names runs: supervise() would take it over. */
+bool supervised_runs(const char *pid_path);
 
 /* How often it was started since supervise(); one that was taken over counts as 0. */
 unsigned supervised_starts(const struct supervised *daemon);

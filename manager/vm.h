@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "lib/error.h"
+#include "lib/hardware.h"
 #include "slice/slice.h"
 
 #define VM_NAME_SIZE (SLICE_NAME_SIZE + NODE_NAME_SIZE)
@@ -36,7 +37,7 @@
 /* A NIC of a machine. Its vhost-user socket is served by the machine; the fast path connects. */
 struct vm_nic {
     char mac[18];
-    char socket[VM_SOCKET_SIZE];
+    char socket[VM_SOCKET_SIZE]; /* in a folder that the driver opens to VM_USER */
     uint16_t queues;
     uint16_t mtu; /* 0: the guest's own */
 };
@@ -100,7 +101,10 @@ struct vm_driver {
 extern const struct vm_driver vm_libvirt, vm_libvirt_system, vm_fake;
 
 /* Whether KVM runs guests here: /dev/kvm opens, and the CPU has what it needs (vmx, svm). 'why' (may be NULL) says why not. */
-bool vm_hardware_works(const char **why);
+static inline bool vm_hardware_works(const char **why)
+{
+    return hardware_runs_guests("", why);
+}
 
 /*
  * The NUMA node to which all CPUs of 'cpus' (such as "2-3,6") belong, for vm_spec's 'numa_node'; "" when they belong to several,
@@ -110,6 +114,9 @@ void vm_numa_node(const char *cpus, char node[8]);
 
 /* Gives a file that QEMU has to write or read to VM_USER, and to nobody else; makes an empty one if there is none. */
 int vm_give_file(const char *path, struct error *error);
+
+/* Lets VM_USER make files in a folder, and change no others there. */
+int vm_open_folder(const char *path, struct error *error);
 
 /* The description of a machine for libvirt, XML, to be freed; NULL: there is no memory. */
 char *vm_xml(const struct vm_spec *spec);

@@ -6,7 +6,7 @@
  *
  * QEMU runs as VM_USER, behind its system call filter. libvirt would give every file that a machine uses to that user, the
  * kernel and the images of others, too ("dynamic ownership"); so it does not, and who makes a file for QEMU uses
- * vm_give_file(). Sockets are made by libvirt, and are open to that user and to root.
+ * vm_give_file(). The sockets of console and agent are made by libvirt, as root; those of NICs by QEMU itself.
  *
  * Machines are defined, and then started: one that has ended is still there to be seen as stopped. In the manager's folder
  * under /run they do not outlast the host's next boot.
@@ -14,6 +14,7 @@
  * libvirt reports by callbacks out of an event loop, which has to run: a thread of ours does nothing else.
  */
 #include <errno.h>
+#include <libgen.h>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 #include <pthread.h>
@@ -214,6 +215,20 @@ static int libvirt_stop(struct vms *vms, const char *name, struct error *error)
     return code;
 }
 
+/* What has to be there before QEMU starts. */
+static int prepare(const struct vm_spec *spec, struct error *error)
+{
+    int code = vm_give_file(spec->console, error);
+
+    for (unsigned i = 0; i < spec->n_nics && !code; i++) {
+        char folder[VM_SOCKET_SIZE];
+
+        strcpy(folder, spec->nics[i].socket);
+        code = vm_open_folder(dirname(folder), error);
+    }
+    return code;
+}
+
 static int libvirt_start(struct vms *vms, const struct vm_spec *spec, struct error *error)
 {
     virDomainPtr domain;
@@ -224,7 +239,7 @@ static int libvirt_start(struct vms *vms, const struct vm_spec *spec, struct err
         return error_set(error, EEXIST, "Machine %s runs already.", spec->name);
     code = libvirt_stop(vms, spec->name, error);
     if (!code)
-        code = vm_give_file(spec->console, error);
+        code = prepare(spec, error);
     if (code)
         return code;
     xml = vm_xml(spec);

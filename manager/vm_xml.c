@@ -19,6 +19,12 @@
 #define AGENT_NAME "org.qemu.guest_agent.0"
 #define AGENT_ALIAS "ua-agent"
 
+/* Slots that q35 has no device of its own in, see write_address(). */
+#define PCI_SLOT_FIRST 2
+#define PCI_SLOTS 24
+enum { DEVICE_SERIAL, DEVICE_RNG, DEVICE_DISK, DEVICE_SEED, DEVICE_NIC }; /* and the other NICs */
+_Static_assert(DEVICE_NIC + SLICE_INTERFACES_MAX <= PCI_SLOTS * 8, "a slot has eight functions");
+
 /*
  * Elements and attributes. libxml2 fails for want of memory only, which ends with a document that is not whole; then libvirt
  * refuses it.
@@ -54,6 +60,22 @@ static void empty(xmlTextWriter *xml, const char *name, const char *key, const c
     begin(xml, name);
     if (key)
         attribute(xml, key, value);
+    end(xml);
+}
+
+/*
+ * The place of the device number 'n' on the first PCI bus: without it, libvirt makes a bus with a bridge for each, which a guest looks
+ * through at each boot. There are more devices than slots only with many NICs.
+ */
+static void write_address(xmlTextWriter *xml, unsigned n)
+{
+    begin(xml, "address");
+    attribute(xml, "type", "pci");
+    number_attribute(xml, "bus", 0);
+    number_attribute(xml, "slot", PCI_SLOT_FIRST + n % PCI_SLOTS);
+    number_attribute(xml, "function", n / PCI_SLOTS);
+    if (n < PCI_SLOTS)
+        attribute(xml, "multifunction", "on");
     end(xml);
 }
 
@@ -150,6 +172,7 @@ static void write_disk(xmlTextWriter *xml, const char *path, const char *device,
     end(xml);
     if (seed)
         empty(xml, "readonly", NULL, NULL);
+    write_address(xml, seed ? DEVICE_SEED : DEVICE_DISK);
     end(xml);
 }
 
@@ -172,6 +195,7 @@ static void write_nic(xmlTextWriter *xml, const struct vm_nic *nic, unsigned i)
         number_attribute(xml, "queues", nic->queues);
     attribute(xml, "rx_queue_size", "1024");
     end(xml);
+    write_address(xml, DEVICE_NIC + i);
     end(xml);
 }
 
@@ -230,6 +254,10 @@ static void write_devices(xmlTextWriter *xml, const struct vm_spec *spec)
     attribute(xml, "type", "usb");
     attribute(xml, "model", "none");
     end(xml);
+    begin(xml, "controller");
+    attribute(xml, "type", "virtio-serial");
+    write_address(xml, DEVICE_SERIAL);
+    end(xml);
     empty(xml, "memballoon", "model", "none");
     begin(xml, "rng");
     attribute(xml, "model", "virtio");
@@ -237,6 +265,7 @@ static void write_devices(xmlTextWriter *xml, const struct vm_spec *spec)
     attribute(xml, "model", "random");
     xmlTextWriterWriteString(xml, TEXT("/dev/urandom"));
     end(xml);
+    write_address(xml, DEVICE_RNG);
     end(xml);
     end(xml);
 }

@@ -42,10 +42,6 @@ struct slice_place reader_place(const yaml_node_t *node);
 void reader_fail(struct reader *reader, const yaml_node_t *node, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Notes an error at a place. */
-void slice_errors_add(struct slice_errors *errors, struct slice_place at, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
 /* Orders the errors by their places. */
 void slice_errors_sort(struct slice_errors *errors);
 

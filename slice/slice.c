@@ -97,26 +97,36 @@ void slice_check(struct reader *reader, const yaml_node_t *root, const struct sl
                          (unsigned long long)(guaranteed - slice->budget.rate + 999999) / 1000000);
 }
 
-struct slice *slice_parse_file(const char *path, struct slice_errors *errors)
+char *slice_read_file(const char *path, size_t *size, struct slice_errors *errors)
 {
     FILE *file = strcmp(path, "-") ? fopen(path, "re") : stdin;
-    char *text = malloc(SLICE_FILE_SIZE_MAX + 1);
-    struct slice *slice = NULL;
-    size_t size;
+    char *text = malloc(SLICE_FILE_SIZE_MAX + 2); /* one more than is possible, which whoever parses refuses */
+    bool good = file && text;
 
     memset(errors, 0, sizeof *errors);
-    if (!file || !text) {
+    if (good) {
+        *size = fread(text, 1, SLICE_FILE_SIZE_MAX + 1, file);
+        text[*size] = '\0';
+        good = !ferror(file);
+    }
+    if (!good) {
         slice_errors_add(errors, (struct slice_place){0}, "%.200s cannot be read: %s.", path, strerror(errno));
-    } else {
-        size = fread(text, 1, SLICE_FILE_SIZE_MAX + 1, file);
-        if (ferror(file))
-            slice_errors_add(errors, (struct slice_place){0}, "%.200s cannot be read: %s.", path,
-                             strerror(errno));
-        else
-            slice = slice_parse(text, size, errors);
+        free(text);
+        text = NULL;
     }
     if (file && file != stdin)
         fclose(file);
+    return text;
+}
+
+struct slice *slice_parse_file(const char *path, struct slice_errors *errors)
+{
+    struct slice *slice = NULL;
+    size_t size;
+    char *text = slice_read_file(path, &size, errors);
+
+    if (text)
+        slice = slice_parse(text, size, errors);
     free(text);
     return slice;
 }

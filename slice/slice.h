@@ -152,8 +152,18 @@ struct slice {
  */
 struct slice *slice_parse(const char *text, size_t size, struct slice_errors *errors);
 
+/*
+ * Reads a file of at most SLICE_FILE_SIZE_MAX bytes; "-" is standard input. Returns its text, with a final NUL, to be freed; or NULL
+ * with an error at place 0:0.
+ */
+char *slice_read_file(const char *path, size_t *size, struct slice_errors *errors);
+
 /* Reads and parses the file 'path'; "-" is standard input. An error in reading has the place 0:0. */
 struct slice *slice_parse_file(const char *path, struct slice_errors *errors);
+
+/* Notes an error at a place. */
+void slice_errors_add(struct slice_errors *errors, struct slice_place at, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Frees a slice; NULL: nothing. */
 void slice_free(struct slice *slice);
@@ -161,6 +171,9 @@ void slice_free(struct slice *slice);
 const char *slice_node_kind_name(enum slice_node_kind kind);
 const char *slice_interface_kind_name(enum slice_interface_kind kind);
 const char *slice_offload_mode_name(enum slice_offload_mode mode);
+
+/* Whether it is a name: a letter, then letters, digits, '-' and '_'; fits 'size' bytes with the final NUL. */
+bool slice_name_is_good(const char *name, size_t size);
 
 /* The index of the node called 'name', or -1. */
 int slice_find_node(const struct slice *slice, const char *name);

@@ -9,9 +9,6 @@
 
 #define VM_MEMORY_DEFAULT (UINT64_C(256) << 20) /* bytes: what the small guest needs */
 
-/* A letter, then letters, digits, '-' and '_'; fits 'size' bytes with the final NUL. */
-bool slice_name_is_good(const char *name, size_t size);
-
 /* Adds an interface to a node; NULL: no memory. */
 struct slice_interface *slice_add_interface(struct slice_node *node, const char *name, struct slice_place at);
 

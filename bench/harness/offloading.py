@@ -55,9 +55,8 @@ class Offloaded(SharedOpenVSwitch):
         self.driver = Driver(built("pmd/librte_net_vnode.so"), self.fast_path.socket)
         self.system.cleanups.append(self.driver.remove)
         super().start()
-        # The process's first thread is the one that controls. It must not keep the workers that it waits for from running.
-        if self.worker_core != CONTROL_CORE:
-            run_first([self.fast_path.processes[0].pid])
+        # The process's first thread is the one that controls.
+        run_first([self.fast_path.processes[0].pid])
         if self.moves_max:
             self.fast_path.vnode("offload", "set", f"moves={self.moves_max}")
 

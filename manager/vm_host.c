@@ -1,51 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * What the host is, for machines.
- *
- * /dev/kvm alone proves nothing: a nested host may offer one on which guests hang. Where KVM works, the kernel sees the
- * processor's extension.
- */
-#include <errno.h>
+/* What the host has for machines. */
 #include <fcntl.h>
 #include <glob.h>
-#include <pwd.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "manager/vm.h"
-
-static bool has_extension(void)
-{
-    char line[8192];
-    FILE *file = fopen("/proc/cpuinfo", "re");
-    bool found = false;
-
-    while (file && !found && fgets(line, sizeof line, file))
-        found = !strncmp(line, "flags", 5) && (strstr(line, " vmx") || strstr(line, " svm"));
-    if (file)
-        fclose(file);
-    return found;
-}
-
-bool vm_hardware_works(const char **why)
-{
-    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-    const char *reason = NULL;
-
-    if (fd < 0)
-        reason = "/dev/kvm cannot be opened";
-    else if (!has_extension())
-        reason = "the processor shows neither vmx nor svm";
-    if (fd >= 0)
-        close(fd);
-    if (why)
-        *why = reason ? reason : "";
-    return !reason;
-}
 
 /* Adds a list such as "0-3,8" to a set. Returns false when it is none. */
 static bool parse_cpus(const char *text, cpu_set_t *set)
@@ -101,22 +64,4 @@ void vm_numa_node(const char *cpus, char node[8])
             snprintf(node, 8, "%ld", strtol(found.gl_pathv[i] + strlen(folder), NULL, 10));
     }
     globfree(&found);
-}
-
-int vm_give_file(const char *path, struct error *error)
-{
-    const struct passwd *user = getpwnam(VM_USER);
-    int fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-    int code = fd < 0 ? errno : 0;
-
-    if (!code && !user)
-        code = ENOENT;
-    if (!code && (fchown(fd, user->pw_uid, user->pw_gid) || fchmod(fd, 0600)))
-        code = errno;
-    if (fd >= 0)
-        close(fd);
-    if (code)
-        return error_set(error, code, "The file %s cannot be made for the user " VM_USER ": %s.", path,
-                         strerror(code));
-    return 0;
 }
