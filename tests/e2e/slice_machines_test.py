@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Slices with real machines: Linux guests, by libvirt, that know their names and addresses, on a switch and on direct links."""
-from harness import build_path
+from harness import build_path, wait_until
 from switch_host import make_switch  # noqa: F401, and where to find the following
 from slices import NetnsNode, run_slice_cases
 
@@ -35,8 +35,7 @@ def reach(scene, *addresses):
 def machines_boot_and_outlive_a_fast_path(scene, node):
     node.deploy(SLICE)
     reach(scene, "10.0.0.1", "10.0.0.2", "10.1.0.1")
-    states = node.states(SLICE)
-    assert set(states.values()) == {"running"}, states
+    wait_until(lambda: set(node.states(SLICE).values()) == {"running"}, 20, lambda: node.states(SLICE))
     node.fast_path.kill()
     node.fast_path.start()
     steps = node.deploy(SLICE)
