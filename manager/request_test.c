@@ -114,6 +114,7 @@ static void long_lines(void **state)
     size_t size = REQUEST_SIZE_MAX + 1;
     char *line = malloc(size + 64);
 
+    assert_non_null(line);
     memset(line, '[', size);
     assert_int_equal(request_parse(line, size, &request, &error), EINVAL);
     assert_string_equal(error.text, "The request is no JSON: it is too long.");
