@@ -167,6 +167,9 @@ class ManagedNode:
         shutil.rmtree(RUN, ignore_errors=True)
         for name in run("ip netns list").split():
             run(f"ip netns del {name}", check=False)
+        for line in run("ip -o link show").splitlines():  # Open vSwitch's own outlive it when it is killed
+            if line.split(":")[1].strip().startswith("vn"):
+                run(f"ip link del {line.split(':')[1].split('@')[0].strip()}", check=False)
         self.driver.remove()
 
 
