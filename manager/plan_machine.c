@@ -125,16 +125,12 @@ int plan_machine(const struct planner *planner, const struct slice_node *node, s
     spec->hardware = settings->hardware;
     spec->huge = settings->huge;
     strcpy(spec->cpu_pin, node->cpu_pin);
-    vm_numa_node(node->cpu_pin, spec->numa_node);
     spec->n_nics = node->n_interfaces;
     for (unsigned i = 0; i < node->n_interfaces && !code; i++)
         code = plan_nic(planner, node, i, &spec->nics[i], error);
     if (!code)
         code = plan_path(spec->console, sizeof spec->console, settings->state_folder, planner->slice->name,
                          error, "%s.console", node->name);
-    if (!code)
-        code = plan_path(spec->console_socket, sizeof spec->console_socket, settings->run_folder,
-                         planner->slice->name, error, "%s.console", node->name);
     if (!code)
         code = plan_path(spec->agent, sizeof spec->agent, settings->run_folder, planner->slice->name, error,
                          "%s.agent", node->name);

@@ -105,6 +105,7 @@ struct vm_driver {
  */
 void vm_reserve_descriptors(void);
 
+/* A process uses one of libvirt's two, and not the other one. */
 extern const struct vm_driver vm_libvirt, vm_libvirt_system, vm_fake;
 
 /* Whether KVM runs guests here: /dev/kvm opens, and the CPU has what it needs (vmx, svm). 'why' (may be NULL) says why not. */
