@@ -43,13 +43,17 @@ static void print_functions(void)
 {
     printf("_vnode_ports() { vnode port list 2>/dev/null | awk 'NR > 1 { print $1 }'; }\n"
            "_vnode_slices() { vnode slice list 2>/dev/null | awk 'NR > 1 { print $1 }'; }\n"
+           "_vnode_deployed() { vnode list 2>/dev/null | awk 'NR > 1 { print $1 }'; }\n"
+           "_vnode_nodes() { local slice; for slice in $(_vnode_deployed); do\n"
+           "    vnode inspect $slice 2>/dev/null | awk -v slice=$slice 'NR > 4 && /^[^ ]/ { print slice \":\" $1 }'; done; }\n"
+           "_vnode_files() { ls -d -- *.vn.yml 2>/dev/null; }\n"
            "_vnode_flows() { vnode flows 2>/dev/null | awk 'NR > 1 { print $1 }'; }\n"
            "# The candidates for the word behind those given.\n"
            "_vnode_words() {\n"
            "    case \"$1 $2\" in\n"
            "    ' '*) echo '");
     print_commands(NULL);
-    printf("--socket --format --help' ;;\n"
+    printf("--manager --socket --format --help' ;;\n"
            "    'port ') echo '");
     print_commands("port");
     printf("' ;;\n"
@@ -79,6 +83,14 @@ static void print_functions(void)
         "    'slice set') echo 'rules= masks= operations='; _vnode_slices ;;\n"
         "    'rule del') echo '--port --all'; _vnode_ports ;;\n"
         "    'rule list') echo '--port'; _vnode_ports ;;\n"
+        "    'fastpath ') echo 'stop' ;;\n"
+        "    'deploy '*) echo '-t --dry-run --reserve'; _vnode_files ;;\n"
+        "    'plan '*) echo '-t'; _vnode_files ;;\n"
+        "    'destroy '* | 'inspect '*) echo '-t --slice'; _vnode_deployed; _vnode_files ;;\n"
+        "    'start '* | 'stop '* | 'restart '* | 'exec '*) echo '-t --slice'; _vnode_nodes; _vnode_files ;;\n"
+        "    'console '*) echo '-t --slice --log'; _vnode_nodes; _vnode_files ;;\n"
+        "    'validate '* | 'graph '*) _vnode_files ;;\n"
+        "    'events '*) echo '--follow --slice'; _vnode_deployed ;;\n"
         "    'completion '*) echo 'bash zsh' ;;\n"
         "    esac\n"
         "}\n");

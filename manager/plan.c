@@ -54,10 +54,10 @@ void plan_short_name(char name[INTERFACE_NAME_SIZE], const char *slice, const ch
     snprintf(name, INTERFACE_NAME_SIZE, "vn%012" PRIx64, hash_names(slice, node, interface) >> 16);
 }
 
-int plan_path(char *path, size_t size, const char *folder, const char *slice, struct error *error,
-              const char *format, ...)
+int plan_path(char *path, size_t size, const char *folder, const char *kind, const char *slice,
+              struct error *error, const char *format, ...)
 {
-    int prefix = snprintf(path, size, "%s/" PLAN_FOLDER "/%s/", folder, slice);
+    int prefix = snprintf(path, size, "%s/%s/%s/", folder, kind, slice);
     size_t room = (size_t)prefix < size ? size - (size_t)prefix : 0;
     va_list arguments;
     int rest;
@@ -161,8 +161,7 @@ static int plan_port(const struct planner *planner, const struct slice_node *nod
     port->vhost = node->kind == NODE_VM;
     if (port->vhost) {
         port->queues = interface.queues;
-        return plan_path(port->target, VM_SOCKET_SIZE, planner->settings->run_folder, slice->name, error,
-                         "%s.%s.sock", node->name, interface.name);
+        return plan_socket(planner, node, described, port->target, error);
     }
     if (node->kind == NODE_NETNS)
         strcpy(port->device, id);

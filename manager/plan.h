@@ -105,8 +105,12 @@ const struct plan_port *plan_find_port(const struct plan *plan, const char *name
 /* The file name of the disk of a machine with an image: another one for another image. */
 void plan_disk_name(char *name, size_t size, const struct slice_node *node);
 
-/* Slices' folders are in this one of each of the two folders that the settings name. */
+/*
+ * Slices' folders are in the folder PLAN_FOLDER of each of the two that the settings name. Sockets of machines' NICs are made by
+ * QEMU, to which the slice's folder in PLAN_SOCKETS is lent for that, and no other.
+ */
 #define PLAN_FOLDER "slices"
+#define PLAN_SOCKETS "sockets"
 
 #define PLAN_VLAN ".vlan" /* in place of an interface's name: a connector's interface for its VLAN */
 

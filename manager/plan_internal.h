@@ -22,9 +22,13 @@ uint64_t plan_hash_end(uint64_t hash);
 
 void plan_fingerprint(char fingerprint[FINGERPRINT_SIZE], uint64_t hash);
 
-/* FOLDER/slices/SLICE/NAME, formatted; ENAMETOOLONG when 'size' bytes do not hold it. */
-int plan_path(char *path, size_t size, const char *folder, const char *slice, struct error *error,
-              const char *format, ...) __attribute__((format(printf, 6, 7)));
+/* FOLDER/KIND/SLICE/NAME, NAME formatted; ENAMETOOLONG when 'size' bytes do not hold it. */
+int plan_path(char *path, size_t size, const char *folder, const char *kind, const char *slice,
+              struct error *error, const char *format, ...) __attribute__((format(printf, 7, 8)));
+
+/* The socket of an interface of a machine. */
+int plan_socket(const struct planner *planner, const struct slice_node *node,
+                const struct slice_interface *interface, char socket[VM_SOCKET_SIZE], struct error *error);
 
 /* An interface as it is to be: with a MAC address and an MTU. */
 struct slice_interface plan_interface(const struct slice *slice, const struct slice_node *node,

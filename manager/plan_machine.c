@@ -68,11 +68,18 @@ static int plan_boot(const struct planner *planner, const struct slice_node *nod
         return write_command_line(spec, planner->slice, node, error);
     }
     plan_disk_name(name, sizeof name, node);
-    code = plan_path(spec->disk, sizeof spec->disk, settings->state_folder, planner->slice->name, error, "%s",
-                     name);
+    code = plan_path(spec->disk, sizeof spec->disk, settings->state_folder, PLAN_FOLDER, planner->slice->name,
+                     error, "%s", name);
     return code ? code
-                : plan_path(spec->seed, sizeof spec->seed, settings->state_folder, planner->slice->name,
-                            error, "%s.seed", node->name);
+                : plan_path(spec->seed, sizeof spec->seed, settings->state_folder, PLAN_FOLDER,
+                            planner->slice->name, error, "%s.seed", node->name);
+}
+
+int plan_socket(const struct planner *planner, const struct slice_node *node,
+                const struct slice_interface *interface, char socket[VM_SOCKET_SIZE], struct error *error)
+{
+    return plan_path(socket, VM_SOCKET_SIZE, planner->settings->run_folder, PLAN_SOCKETS,
+                     planner->slice->name, error, "%s.%s.sock", node->name, interface->name);
 }
 
 static int plan_nic(const struct planner *planner, const struct slice_node *node, unsigned i,
@@ -83,8 +90,7 @@ static int plan_nic(const struct planner *planner, const struct slice_node *node
     strcpy(nic->mac, interface.mac);
     nic->queues = interface.queues;
     nic->mtu = interface.mtu;
-    return plan_path(nic->socket, sizeof nic->socket, planner->settings->run_folder, planner->slice->name,
-                     error, "%s.%s.sock", node->name, interface.name);
+    return plan_socket(planner, node, &node->interfaces[i], nic->socket, error);
 }
 
 /* Of what the slice says alone: that a new version of us starts machines in another way is no reason to end them. */
@@ -125,17 +131,18 @@ int plan_machine(const struct planner *planner, const struct slice_node *node, s
     spec->hardware = settings->hardware;
     spec->huge = settings->huge;
     strcpy(spec->cpu_pin, node->cpu_pin);
+    vm_numa_node(node->cpu_pin, spec->numa_node);
     spec->n_nics = node->n_interfaces;
     for (unsigned i = 0; i < node->n_interfaces && !code; i++)
         code = plan_nic(planner, node, i, &spec->nics[i], error);
     if (!code)
-        code = plan_path(spec->console, sizeof spec->console, settings->state_folder, planner->slice->name,
-                         error, "%s.console", node->name);
+        code = plan_path(spec->console, sizeof spec->console, settings->state_folder, PLAN_FOLDER,
+                         planner->slice->name, error, "%s.console", node->name);
     if (!code)
-        code = plan_path(spec->agent, sizeof spec->agent, settings->run_folder, planner->slice->name, error,
-                         "%s.agent", node->name);
+        code = plan_path(spec->agent, sizeof spec->agent, settings->run_folder, PLAN_FOLDER,
+                         planner->slice->name, error, "%s.agent", node->name);
     if (!code)
-        code = plan_path(spec->console_socket, sizeof spec->console_socket, settings->run_folder,
+        code = plan_path(spec->console_socket, sizeof spec->console_socket, settings->run_folder, PLAN_FOLDER,
                          planner->slice->name, error, "%s.console", node->name);
     return code ? code : plan_boot(planner, node, spec, error);
 }

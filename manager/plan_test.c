@@ -94,7 +94,7 @@ static void machines(void **state)
     assert_string_equal(spec->console, "/var/lib/vnode/slices/demo/a.console");
     assert_string_equal(spec->agent, "/run/vnode/slices/demo/a.agent");
     assert_int_equal(spec->n_nics, 2);
-    assert_string_equal(spec->nics[0].socket, "/run/vnode/slices/demo/a.eth0.sock");
+    assert_string_equal(spec->nics[0].socket, "/run/vnode/sockets/demo/a.eth0.sock");
     assert_int_equal(spec->nics[0].queues, 4);
     assert_int_equal(spec->nics[0].mtu, 9000);
     assert_string_equal(spec->nics[1].mac, "52:54:00:00:00:01");
@@ -186,7 +186,7 @@ static void ports(void **state)
     assert_int_equal(plan->n_ports, 2);
     port = plan_find_port(plan, "demo.a.eth0");
     assert_true(port->vhost);
-    assert_string_equal(port->target, "/run/vnode/slices/demo/a.eth0.sock");
+    assert_string_equal(port->target, "/run/vnode/sockets/demo/a.eth0.sock");
     assert_int_equal(port->queues, 2);
     assert_int_equal(port->mtu, 4000);
     assert_int_equal(port->peer, -1);

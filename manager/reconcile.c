@@ -101,6 +101,8 @@ static int run(struct job *job, struct error *error)
     int code, failed;
 
     snprintf(job->run, sizeof job->run, "%.200s/" PLAN_FOLDER "/%s", settings->run_folder, job->plan->slice);
+    snprintf(job->sockets, sizeof job->sockets, "%.200s/" PLAN_SOCKETS "/%s", settings->run_folder,
+             job->plan->slice);
     snprintf(job->state, sizeof job->state, "%.200s/" PLAN_FOLDER "/%s", settings->state_folder,
              job->plan->slice);
     job->ports = calloc(job->plan->n_ports + 1, sizeof *job->ports);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A slice's two folders. Each file is called NODE.REST; node names have no dots. */
+/* A slice's folders. Each file is called NODE.REST; node names have no dots. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +11,8 @@ int files_make(struct job *job, struct error *error)
 {
     int code = marks_make_folder(job->run, error);
 
+    if (!code)
+        code = marks_make_folder(job->sockets, error);
     return code ? code : marks_make_folder(job->state, error);
 }
 
@@ -23,18 +25,23 @@ static const char *split(const char *name, char node[MARK_NAME_SIZE])
     return dot ? dot + 1 : name;
 }
 
-/* The folder of sockets and marks: the latter remove those who made them. */
-static bool is_for_now(const struct job *job, const char *name)
+static bool is_socket(const struct job *job, const char *name)
 {
-    char node[MARK_NAME_SIZE], stem[MARK_NAME_SIZE];
-    const char *rest = split(name, node);
-
     for (unsigned i = 0; i < job->plan->n_ports; i++) {
         const char *base = strrchr(job->plan->ports[i].target, '/');
 
         if (base && !strcmp(base + 1, name))
             return true;
     }
+    return false;
+}
+
+/* The folder of marks, which who made them remove, and of what libvirt makes. */
+static bool is_for_now(const struct job *job, const char *name)
+{
+    char node[MARK_NAME_SIZE], stem[MARK_NAME_SIZE];
+    const char *rest = split(name, node);
+
     for (unsigned i = 0; i < job->plan->n_machines; i++)
         if (!strcmp(job->plan->machines[i].node->name, node) &&
             (!strcmp(rest, "agent") || !strcmp(rest, "console") || !strcmp(rest, "machine")))
@@ -65,6 +72,14 @@ static void clear_now(const char *name, void *argument)
         mark_remove(job->run, name);
 }
 
+static void clear_socket(const char *name, void *argument)
+{
+    const struct job *job = argument;
+
+    if (!is_socket(job, name))
+        mark_remove(job->sockets, name);
+}
+
 static void clear_lasting(const char *name, void *argument)
 {
     const struct job *job = argument;
@@ -73,16 +88,25 @@ static void clear_lasting(const char *name, void *argument)
         mark_remove(job->state, name);
 }
 
-/* A folder that is not empty is one whose marks say what could not be removed. */
+static int remove_folder(const char *folder, struct error *error)
+{
+    if (!rmdir(folder) || errno == ENOENT)
+        return 0;
+    return error_set(error, errno, "The folder %.180s cannot be removed: %s.", folder, strerror(errno));
+}
+
+/* A folder with marks says what could not be removed; whoever could not has told why. */
 int files_clear(struct job *job, struct error *error)
 {
+    int code;
+
     marks_each(job->run, clear_now, job);
+    marks_each(job->sockets, clear_socket, job);
     marks_each(job->state, clear_lasting, job);
     if (job->slice)
         return 0;
-    if (rmdir(job->run) && errno != ENOENT && errno != ENOTEMPTY)
-        return error_set(error, errno, "The folder %.180s cannot be removed: %s.", job->run, strerror(errno));
-    if (rmdir(job->state) && errno != ENOENT)
-        return error_set(error, errno, "The folder %.180s cannot be removed: %s.", job->state, strerror(errno));
-    return 0;
+    code = remove_folder(job->sockets, error);
+    if (!code)
+        code = remove_folder(job->state, error);
+    return code ? code : remove_folder(job->run, error);
 }

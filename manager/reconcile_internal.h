@@ -43,12 +43,12 @@ struct job {
     const struct plan *plan;
     const struct slice *slice; /* NULL: it is to be removed */
     const struct reconcile_progress *progress;
-    char run[SLICE_FOLDER_SIZE], state[SLICE_FOLDER_SIZE]; /* the slice's folders */
-    struct client *client;                                 /* of the fast path; NULL: not there */
-    struct ovsdb *db;                                      /* Open vSwitch's; NULL: not there */
-    struct port_state *ports;                              /* one for each of the plan's */
-    json_t *present_ports;                                 /* those of the fast path */
-    json_t *bridges;                                       /* names of the slice's bridges */
+    char run[SLICE_FOLDER_SIZE], sockets[SLICE_FOLDER_SIZE], state[SLICE_FOLDER_SIZE]; /* the slice's folders */
+    struct client *client;    /* of the fast path; NULL: not there */
+    struct ovsdb *db;         /* Open vSwitch's; NULL: not there */
+    struct port_state *ports; /* one for each of the plan's */
+    json_t *present_ports;    /* those of the fast path */
+    json_t *bridges;          /* names of the slice's bridges */
 };
 
 /* Tells what is done next. 'node' "": it is about several. */

@@ -103,6 +103,8 @@ int reconcile_list(struct reconciler *reconciler, void (*found)(const char *slic
 
     snprintf(folder, sizeof folder, "%.200s/" PLAN_FOLDER, settings->run_folder);
     marks_each(folder, found_folder, &names);
+    snprintf(folder, sizeof folder, "%.200s/" PLAN_SOCKETS, settings->run_folder);
+    marks_each(folder, found_folder, &names);
     snprintf(folder, sizeof folder, "%.200s/" PLAN_FOLDER, settings->state_folder);
     marks_each(folder, found_folder, &names);
     code = settings->vm_driver->list(reconciler->vms, found_machine, &names, &failure);

@@ -34,6 +34,11 @@ def slices_come_and_go(scene, node):
     node.vnode("deploy", "-t", file)
     node.deploy(PAIR.replace("links:", "  c: {kind: netns}\nlinks:").replace("[b, sw]]", "[b, sw], [c, sw]]"))
     a.ping(b)
+    if node.vnode("exec", "pair:c", "--", "echo", "hello", "there") != "hello there\n":
+        raise Failure("exec does not print what the command does")
+    node.vnode("exec", "c", "--slice", "pair", "--", "sh", "-c", "exit 7", code=7)
+    node.vnode("exec", "pair:sw", "--", "true", code=1, says="Node pair:sw is a switch")
+    node.vnode("console", "pair:a", code=1, says="only machines have a console")
     node.vnode("stop", "c", "--slice", "pair")
     node.vnode("restart", "pair:b")
     a.wait_ping(b)

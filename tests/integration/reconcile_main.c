@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Does what the manager does with slices, once, and without machines:
+ * Does what the manager does with slices, once:
  *
- *     reconcile [-c N] RUN STATE FASTPATH VSWITCH deploy FILE [STOPPED...]
- *     reconcile [-c N] RUN STATE FASTPATH VSWITCH empty|remove SLICE
- *     reconcile RUN STATE FASTPATH VSWITCH list
- *     reconcile RUN STATE FASTPATH VSWITCH states FILE [STOPPED...]
+ *     reconcile [OPTION...] RUN STATE FASTPATH VSWITCH deploy FILE [STOPPED...]
+ *     reconcile [OPTION...] RUN STATE FASTPATH VSWITCH empty|remove SLICE
+ *     reconcile [OPTION...] RUN STATE FASTPATH VSWITCH list
+ *     reconcile [OPTION...] RUN STATE FASTPATH VSWITCH states FILE [STOPPED...]
  *
- * "empty" is a slice without nodes. Each step is a line of output; before the Nth (from 1) of them it kills itself, with -c. Status 1
- * and a sentence on standard error: it failed.
+ *     -c N       kills itself before the Nth step, from 1
+ *     -k KERNEL  real machines, by libvirt, with this kernel ...
+ *     -i INITRD  ... and this initial file system; else machines are fakes
+ *
+ * "empty" is a slice without nodes. Each step is a line of output. Status 1 and a sentence on standard error: it failed.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -81,24 +84,30 @@ int main(int argc, char **argv)
     struct reconcile_settings settings = {.vm_driver = &vm_fake, .guest_kernel = "/k", .guest_initrd = "/i"};
     struct reconciler *reconciler;
     struct error error = {0};
-    int code;
+    int code, option;
 
-    if (argc > 2 && !strcmp(argv[1], "-c")) {
-        crash_at = (unsigned)strtoul(argv[2], NULL, 10);
-        argc -= 2;
-        argv += 2;
+    while ((option = getopt(argc, argv, "+c:k:i:")) != -1) {
+        if (option == 'c')
+            crash_at = (unsigned)strtoul(optarg, NULL, 10);
+        else if (option == 'k')
+            settings.guest_kernel = optarg;
+        else if (option == 'i')
+            settings.guest_initrd = optarg;
+        else
+            return 2;
+        settings.vm_driver = option == 'k' ? &vm_libvirt : settings.vm_driver;
     }
-    if (argc < 6) {
+    if (argc - optind < 5) {
         fprintf(stderr, "five arguments are needed\n");
         return 2;
     }
-    settings.run_folder = argv[1];
-    settings.state_folder = argv[2];
-    settings.fastpath_socket = argv[3];
-    settings.vswitch_db = argv[4];
+    settings.run_folder = argv[optind];
+    settings.state_folder = argv[optind + 1];
+    settings.fastpath_socket = argv[optind + 2];
+    settings.vswitch_db = argv[optind + 3];
     code = reconciler_open(&reconciler, &settings, &error);
     if (!code)
-        code = act(reconciler, argv + 5, (unsigned)argc - 5, &error);
+        code = act(reconciler, argv + optind + 4, (unsigned)(argc - optind) - 4, &error);
     reconciler_close(reconciler);
     if (code)
         fprintf(stderr, "%s\n", error.text);

@@ -57,8 +57,12 @@ class NetnsNode(Here):
 
 
 class Node:
-    def __init__(self, scene):
+    """'options': of the reconciler. With real machines, their user needs to get at the files."""
+
+    def __init__(self, scene, options=()):
         self.scene = scene
+        self.options = options
+        os.chmod(scene.directory, 0o755)
         self.fast_path = FastPath(scene)
         self.switch = make_switch(scene, driver=Driver(driver_path(), self.fast_path.control))
         self.run_folder, self.state_folder = scene.path("run"), scene.path("state")
@@ -73,8 +77,8 @@ class Node:
         self.scene.close()
 
     def command(self, *words, crash=None):
-        return [build_path("tests/integration/reconcile"), *(("-c", str(crash)) if crash else ()), self.run_folder,
-                self.state_folder, self.fast_path.control, self.switch.database, *words]
+        return [build_path("tests/integration/reconcile"), *self.options, *(("-c", str(crash)) if crash else ()),
+                self.run_folder, self.state_folder, self.fast_path.control, self.switch.database, *words]
 
     def reconcile(self, *words, crash=None):
         """Runs the reconciler; returns the lines that it prints. Fails with its sentence."""
@@ -129,8 +133,8 @@ class Node:
         return [rule for rule in self.fast_path.query("rule", "list") if not isinstance(rule["id"], str)]
 
     def files(self):
-        return sorted(os.path.join(folder, name) for top in (self.run_folder, self.state_folder)
-                      for folder, _, names in os.walk(os.path.join(top, "slices")) for name in names)
+        return sorted(os.path.join(folder, name) for top in ("run/slices", "run/sockets", "state/slices")
+                      for folder, folders, names in os.walk(self.scene.path(top)) for name in folders + names)
 
     def everything(self):
         """What there is, in a form that can be compared."""
@@ -142,10 +146,10 @@ class Node:
                 "names": self.reconcile("list")}
 
 
-def run_slice_cases(cases):
+def run_slice_cases(cases, options=()):
     enter_private_run()
     enter_private_network()
-    node = Node(Scene())
+    node = Node(Scene(), options)
     try:
         node.start()
         run_cases([on_node(case, node) for case in cases])

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's node: vnode-manager with settings of its own, and the command line as a user types it."""
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+BUILD = os.environ.get("VNODE_BUILD", os.path.join(ROOT, "build"))
+RUN, STATE = "/run/vnode-demo", "/var/lib/vnode-demo"
+CONFIG = f"{STATE}/vnode.yml"
+SLICE_FILE = os.path.join(HERE, "demo.vn.yml")
+SLICE = "demo"
+READY_SECONDS_MAX = 60
+COMMAND_SECONDS_MAX = 120
+
+
+class DemoError(Exception):
+    """A sentence for the user."""
+
+
+def built(path):
+    return os.path.join(BUILD, path)
+
+
+MANAGER = [built("manager/vnode-manager"), "--config", CONFIG]
+ENVIRONMENT = {**os.environ, "VNODE_MANAGER": f"{RUN}/manager.sock", "VNODE_SOCKET": f"{RUN}/fastpath.sock"}
+
+
+def vnode_words(*words):
+    return [built("cli/vnode"), *words]
+
+
+class Node:
+    def __init__(self):
+        self.manager = None
+        self.log = None
+
+    def write_settings(self):
+        # DPDK takes drivers only from folders into which nobody but root can write: a copy of its own.
+        os.makedirs(STATE, 0o755, exist_ok=True)
+        os.chmod(STATE, 0o755)
+        driver = shutil.copy(built("pmd/librte_net_vnode.so"), STATE)
+        for file in ("guest-kernel", "guest-initrd"):
+            shutil.copy(built(f"guest-image/{file}"), STATE)
+        with open(CONFIG, "w", encoding="utf-8") as file:
+            json.dump({"run": RUN, "state": f"{STATE}/state", "schema": os.path.join(ROOT, "schema/vnode.ovsschema"),
+                       "fastpath": {"program": built("fastpath/vnode-fastpath")}, "vswitch": {"driver": driver},
+                       "vm": {"kernel": f"{STATE}/guest-kernel", "initrd": f"{STATE}/guest-initrd"}}, file, indent=2)
+
+    def start(self):
+        """Starts the manager, which starts the daemons; returns when all are ready."""
+        self.end()  # what a demo that was killed has left
+        self.write_settings()
+        path = f"{STATE}/notify"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(path)
+            notify.settimeout(READY_SECONDS_MAX)
+            with open(f"{STATE}/manager.log", "ab") as log:
+                # A session of its own: Ctrl-C is for the demo, which takes everything down in order.
+                self.manager = subprocess.Popen(MANAGER, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                                start_new_session=True, env={**os.environ, "NOTIFY_SOCKET": path})
+            try:
+                while b"READY=1" not in notify.recv(4096).split(b"\n"):
+                    pass
+            except TimeoutError:
+                raise DemoError(f"vnode-manager was not ready within {READY_SECONDS_MAX} s:\n{self.log_tail()}") from None
+            finally:
+                os.unlink(path)
+
+    def log_tail(self):
+        with open(f"{STATE}/manager.log", encoding="utf-8", errors="replace") as file:
+            return "".join(file.readlines()[-10:])
+
+    def vnode(self, *words):
+        """Runs the command line; returns what it prints."""
+        done = subprocess.run(vnode_words(*words), stdin=subprocess.DEVNULL, capture_output=True, text=True, env=ENVIRONMENT,
+                              timeout=COMMAND_SECONDS_MAX, check=False)
+        if done.returncode:
+            raise DemoError(f"'vnode {' '.join(words)}' failed: {(done.stderr or done.stdout).strip()}")
+        return done.stdout
+
+    def ask(self, *words):
+        return json.loads(self.vnode("--format", "json", *words))
+
+    def begin(self, *words):
+        """Starts a command that takes its time."""
+        return subprocess.Popen(vnode_words(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                text=True, env=ENVIRONMENT, start_new_session=True)
+
+    def deploy(self):
+        """Shows what the command itself shows."""
+        if subprocess.run(vnode_words("deploy", "-t", SLICE_FILE), stdin=subprocess.DEVNULL, env=ENVIRONMENT,
+                          timeout=COMMAND_SECONDS_MAX, check=False).returncode:
+            raise DemoError(f"The slice could not be deployed. The manager's log ends so:\n{self.log_tail()}")
+
+    def end(self):
+        """Takes everything down, whoever started it; nothing is left but an error."""
+        if os.path.exists(CONFIG):
+            done = subprocess.run([*MANAGER, "--down"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                                  timeout=COMMAND_SECONDS_MAX, start_new_session=True)
+            if done.returncode:
+                raise DemoError(f"The demo could not be taken down: {done.stderr.strip()}\nIts files are in {STATE}.")
+        if self.manager:
+            self.manager.wait(COMMAND_SECONDS_MAX)
+            self.manager = None
+        for folder in (RUN, STATE):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def remove_slice(self):
+        if self.manager and self.manager.poll() is None:
+            self.vnode("destroy", SLICE)
+
+
+def tell_what_to_try(output):
+    print(f"""
+The slice is still there. What to try next, in this folder:
+
+  export VNODE_MANAGER={RUN}/manager.sock VNODE_SOCKET={RUN}/fastpath.sock
+  {os.path.relpath(built("cli/vnode"))} inspect demo
+  {os.path.relpath(built("cli/vnode"))} console demo:a             # Ctrl-] leaves it
+  {os.path.relpath(built("cli/vnode"))} exec demo:a -- ping 10.0.0.3
+  {os.path.relpath(built("cli/vnode"))} flows --watch               # in another terminal
+  {os.path.relpath(built("cli/vnode"))} offload on --slice demo     # and off
+  {os.path.relpath(built("cli/vnode"))} usage
+
+Take it all down:  ./run demo --end""", file=output or sys.stdout)
