@@ -170,6 +170,8 @@ static int embedded_open(struct vms **result, const char *folder, struct error *
     code = write_configuration(folder, error);
     if (code)
         return code;
+    /* It warns, each time, of what we ask for on purpose, and of memory that is not shared, though it is. Unless somebody wants it: */
+    setenv("LIBVIRT_DEBUG", "error", 0);
     snprintf(uri, sizeof uri, "qemu:///embed?root=%s", folder);
     return open_uri(result, uri, folder, error);
 }
