@@ -127,6 +127,9 @@ int vm_give_file(const char *path, struct error *error);
 int vm_lend_folder(const char *path, struct error *error);
 void vm_take_back_folder(const char *path);
 
+/* If VM_USER cannot read the file 'path', makes a copy in 'folder' and 'path' that of the copy. */
+int vm_make_readable(char path[SLICE_PATH_SIZE], const char *folder, struct error *error);
+
 /* The description of a machine for libvirt, XML, to be freed; NULL: there is no memory. */
 char *vm_xml(const struct vm_spec *spec);
 
