@@ -20,7 +20,7 @@ def spans(phase):
 
 
 def panel(title, phases, series, label):
-    lines = ["unset object", "unset arrow", "unset label", f"set title {text(title)}", f"set ylabel {text(label)}"]
+    lines = ["unset object", "unset arrow", "unset label", "set lmargin 10", "set rmargin 22", f"set title {text(title)}", f"set ylabel {text(label)}"]
     for phase in phases:
         for begin, end, offloaded in spans(phase):
             lines.append(f"set object rectangle from {begin},graph 0 to {end},graph 1 behind fillcolor rgb '{COLOURS[offloaded]}' "

@@ -22,10 +22,12 @@
 #include "lib/clock.h"
 
 #define READ_SIZE 65536
+#define TURN_MS 50 /* between two looks, so that it is worth while to let others have the channel */
 #define DELIMITER '\xff'
 
 struct guest_agent {
     int fd;
+    char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* "": we cannot come back */
     char *line; /* what has come in and was not taken yet; grows as far as GUEST_AGENT_LINE_MAX */
     size_t size, room;
     size_t searched; /* bytes at the line's beginning in which there is no end of it */
@@ -53,7 +55,8 @@ void guest_agent_close(struct guest_agent *agent)
 {
     if (!agent)
         return;
-    close(agent->fd);
+    if (agent->fd >= 0)
+        close(agent->fd);
     free(agent->line);
     free(agent);
 }
@@ -327,6 +330,8 @@ int guest_agent_open(struct guest_agent **result, const char *path, unsigned wai
     if (!code)
         code = guest_agent_adopt(result, fd, error);
     if (!code)
+        strcpy((*result)->path, path);
+    if (!code)
         code = synchronize(*result, deadline, error);
     if (code) {
         guest_agent_close(*result);
@@ -402,6 +407,29 @@ static int look(struct guest_agent *agent, json_int_t pid, bool *ended, struct g
     return code;
 }
 
+/*
+ * Waits until the next look. If that takes longer, others have their turn on the channel meanwhile: commands that run for long do not
+ * keep it for themselves.
+ */
+static int await_look(struct guest_agent *agent, int64_t pause_ms, struct error *error)
+{
+    int fd, code;
+
+    if (pause_ms < TURN_MS || !agent->path[0]) {
+        poll(NULL, 0, (int)pause_ms); /* the agent does not tell by itself */
+        return 0;
+    }
+    close(agent->fd);
+    agent->fd = -1;
+    agent->size = agent->searched = 0;
+    poll(NULL, 0, (int)pause_ms);
+    code = connect_to(agent->path, &fd, error);
+    if (code)
+        return code;
+    agent->fd = fd;
+    return synchronize(agent, clock_ms() + GUEST_AGENT_REPLY_MS, error);
+}
+
 int guest_agent_exec(struct guest_agent *agent, const char *const words[], unsigned wait_ms,
                      struct guest_exec_result *result, struct error *error)
 {
@@ -430,7 +458,7 @@ int guest_agent_exec(struct guest_agent *agent, const char *const words[], unsig
             code = error_set(error, ETIMEDOUT, "'%.100s' was not done within %u ms; it goes on in the guest.",
                              words[0], wait_ms);
         else
-            poll(NULL, 0, (int)pause_ms); /* the agent does not tell by itself */
+            code = await_look(agent, pause_ms, error);
         pause_ms = pause_ms * 3 / 2 < GUEST_AGENT_POLL_MAX_MS ? pause_ms * 3 / 2 : GUEST_AGENT_POLL_MAX_MS;
     }
     return code;

@@ -16,7 +16,8 @@
  *     guest_agent_close(agent);
  *
  * The socket is the host's end of the agent's virtio-serial channel. QEMU serves one client at a time: the next one waits
- * until it is gone, and gets nothing before. So open the agent for what is to be done, and close it.
+ * until it is gone, and gets nothing before. So open the agent for what is to be done, and close it; while a command runs for long, the
+ * channel is left to others between two looks at it.
  *
  * Everything that comes in is the guest's word, and the guest may be hostile: lines have at most GUEST_AGENT_LINE_MAX bytes,
  * each request has a deadline, each answer is checked. One thread at a time.
