@@ -38,12 +38,8 @@ class Selection:
     mtus: tuple = MTUS
 
     def setups(self):
-        """(guests, ports) pairs, each a small change of the one before. A port without a guest is none."""
-        found = []
-        for guests in sorted(self.guests):
-            ports = sorted((n for n in self.ports if n <= guests), reverse=bool(found) and found[-1][1] == 2)
-            found += [(guests, n) for n in ports]
-        return found
+        """(guests, ports) pairs. A port without a guest is none."""
+        return [(guests, ports) for ports in self.ports for guests in self.guests if ports <= guests]
 
     def loads(self):
         """(direction, MTU) pairs; all paths are measured one after the other under each."""
