@@ -100,7 +100,7 @@ class Lane:
     def round(self, path, **settings):
         # Where two cores are all there is, Open vSwitch's PMD thread needs the guests' core while it forwards.
         naps = NAPS if path == ONLOAD else {"nap": 0}
-        return self.generator.round(**{"window": "auto", "rate": 0, "verify": 0, "drain": 0.2, **naps, **settings})
+        return self.generator.round(**{"window": "auto", "rate": 0, "verify": 0, "drain": 0.2, "write_off": 5, **naps, **settings})
 
     def measure(self, cell, seconds):
         """(Gbit/s, host's CPU, lost packets) of one round."""
