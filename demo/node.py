@@ -30,10 +30,11 @@ def vnode_words(*words):
 
 
 class Node:
-    """Its folders bear its name; 'Error' is what it raises."""
+    """Its folders bear its name; 'Error' is what it raises; 'vswitch': settings of Open vSwitch that are not the defaults."""
 
-    def __init__(self, name=SLICE, Error=DemoError):
+    def __init__(self, name=SLICE, Error=DemoError, vswitch=None):
         self.name = name
+        self.vswitch = vswitch or {}
         self.Error = Error
         self.run, self.state = f"/run/vnode-{name}", f"/var/lib/vnode-{name}"
         self.config = f"{self.state}/vnode.yml"
@@ -50,7 +51,7 @@ class Node:
             shutil.copy(built(f"guest-image/{file}"), self.state)
         with open(self.config, "w", encoding="utf-8") as file:
             json.dump({"run": self.run, "state": f"{self.state}/state", "schema": os.path.join(ROOT, "schema/vnode.ovsschema"),
-                       "fastpath": {"program": built("fastpath/vnode-fastpath")}, "vswitch": {"driver": driver},
+                       "fastpath": {"program": built("fastpath/vnode-fastpath")}, "vswitch": {"driver": driver, **self.vswitch},
                        "vm": {"kernel": f"{self.state}/guest-kernel", "initrd": f"{self.state}/guest-initrd"}}, file, indent=2)
 
     def start(self):

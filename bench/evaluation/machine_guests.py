@@ -24,6 +24,7 @@ SLICE = "eval"
 MTU_MAX = 9000
 SERVER_PORT = 5201  # of the first guest's server
 START_SECONDS_MAX = 60
+VSWITCH_MEMORY = "4GiB"  # at most: with an MTU of 9000, a port's packets take six times as much as with the usual one
 MARGIN_SECONDS = 2  # of a stream, beside what is measured, and as many more as there are guests: emulated ones start slowly
 
 
@@ -167,7 +168,7 @@ class Setup:
 def evaluate(run, selection, options, results, progress):
     """All cells of the selection; a cell of this kind is one window."""
     paths = [path for path in selection.paths if path != PLAIN]
-    node = Node(SLICE, BenchError)
+    node = Node(SLICE, BenchError, {"memory": VSWITCH_MEMORY})
     run.cleanups.append(node.end)
     progress("starting vnode-manager")
     node.start()
