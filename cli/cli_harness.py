@@ -7,6 +7,7 @@ import sys
 import tempfile
 import unittest
 
+os.environ["VNODE_MANAGER"] = "/nonexistent/manager"  # not one of the machine's
 VNODE, FAKE = (os.path.abspath(path) for path in sys.argv[1:3])
 
 

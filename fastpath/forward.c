@@ -311,6 +311,7 @@ static struct demands survey(struct worker *worker, struct receive_queue *queue,
     struct demands demands = {0};
     uint64_t n_bytes = 0;
     uint16_t n = burst->n;
+    uint8_t has_gso = 0;
 
     burst->parsed = false;
     for (uint16_t i = 0; i < burst->n;) {
@@ -322,6 +323,7 @@ static struct demands survey(struct worker *worker, struct receive_queue *queue,
         if (unlikely(packet->offload.flags | packet->offload.gso_type)) {
             packet_parse(packet, &burst->keys[i]);
             result = packet_check_offload(packet);
+            has_gso |= packet->offload.gso_type;
         }
         demands_add(&demands, packet);
         if (unlikely(result))
@@ -334,6 +336,8 @@ static struct demands survey(struct worker *worker, struct receive_queue *queue,
     } else {
         counters->rx_packets += n;
         counters->rx_bytes += n_bytes;
+        if (unlikely(has_gso))
+            onload_note_gso(queue);
         if (unlikely(atomic_load_explicit(&queue->rate, memory_order_relaxed) != NULL))
             take_from_bucket(worker, queue, burst, n, n_bytes);
     }

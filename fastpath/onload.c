@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fastpath/onload.h"
 
+#include "fastpath/rate.h"
 #include "fastpath/representor.h"
 #include "fastpath/segment.h"
 #include "lib/compiler.h"
+#include "proto/packet_ring.h"
+
+#define LOOK_US 50 /* between two looks whether there is room again */
 
 struct onload_context {
     struct representor *representor;
@@ -67,6 +71,53 @@ static inline bool is_finished(const struct packet *packet)
     return !(packet->offload.flags & PACKET_NEEDS_CSUM) && packet->offload.gso_type == PACKET_GSO_NONE;
 }
 
+static uint32_t largest(struct packet *const packets[], uint16_t n)
+{
+    uint32_t size = 0;
+
+    for (uint16_t i = 0; i < n; i++)
+        size = packets[i]->size > size ? packets[i]->size : size;
+    return size;
+}
+
+/* What a packet of that size takes in the ring at most, headers and records of its segments included. */
+static uint64_t room_for(uint32_t size)
+{
+    return PACKET_RING_RECORD_SIZE(size + size / 4);
+}
+
+static bool is_patient(struct onload_state *state, uint64_t progress, uint64_t now)
+{
+    if (state->progress != progress) {
+        state->progress = progress;
+        state->since = now;
+    }
+    return now - state->since <= rate_units(ONLOAD_PATIENCE_US * 1000);
+}
+
+uint16_t onload_allowance(struct receive_queue *queue)
+{
+    struct onload_state *state = &queue->onload;
+    struct representor *representor = atomic_load_explicit(&queue->port->representor, memory_order_acquire);
+    uint64_t each = room_for(state->gso_polls ? FRAME_SIZE_MAX : state->size), n, now;
+
+    n = representor ? representor_room(representor, queue->index, BURST_MAX * each) / each : BURST_MAX;
+    if (!n) {
+        now = rate_now();
+        state->is_held = !representor_is_broken(representor, queue->index) &&
+                         is_patient(state, representor_progress(representor, queue->index), now);
+        state->until = now + rate_units(LOOK_US * 1000);
+        if (state->is_held)
+            return 0;
+        n = BURST_MAX;
+    }
+    state->is_held = false;
+    /* Until onload() and onload_note_gso() say so again. */
+    state->size = 0;
+    state->gso_polls -= state->gso_polls > 0;
+    return n < BURST_MAX ? (uint16_t)n : BURST_MAX;
+}
+
 void onload(struct worker *worker, struct receive_queue *queue, struct packet *const packets[], uint16_t n)
 {
     struct onload_context context = {
@@ -80,6 +131,8 @@ void onload(struct worker *worker, struct receive_queue *queue, struct packet *c
         context.counters->drops[DROP_NO_RULE] += n;
         return;
     }
+    if (!queue->ops->crowded)
+        queue->onload.size = largest(packets, n);
     while (begin < n) {
         uint16_t end = begin, sent;
 

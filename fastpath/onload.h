@@ -9,8 +9,45 @@
  */
 
 #include "fastpath/worker_internal.h"
+#include "lib/compiler.h"
 
 /* Hands 'n' packets, taken from 'queue', to the vSwitch, or counts them as dropped. Those with open requests have been parsed. */
 void onload(struct worker *worker, struct receive_queue *queue, struct packet *const packets[], uint16_t n);
+
+/*
+ * A guest whose packets find no room in the ring to the vSwitch *waits*: it notices by a full ring of its own that the vSwitch is
+ * slower, as with a vSwitch alone, and nothing is lost. So its other packets wait, too; but for a vSwitch that deals with
+ * nothing any more nobody waits longer than ONLOAD_PATIENCE_US: then what does not fit is dropped. Before the packets are taken nobody knows
+ * where they will go; so for some bursts after one that needed room, and after one with packets to be segmented, no more
+ * are taken than find room.
+ */
+#define ONLOAD_PATIENCE_US 50000
+#define ONLOAD_GSO_POLLS 64
+
+/* Whether there might be too little room for the next burst of 'queue', so that onload_allowance() has to be asked. */
+static inline bool onload_needs_room(const struct receive_queue *queue)
+{
+    return queue->onload.size | queue->onload.gso_polls;
+}
+
+/* How many packets may be taken at once from 'queue', then; 0: none, the queue is held. */
+uint16_t onload_allowance(struct receive_queue *queue);
+
+/* A burst of 'queue' had packets that are to be segmented. */
+static inline void onload_note_gso(struct receive_queue *queue)
+{
+    /* A NIC, which can be asked whether it is crowded, waits for nobody. */
+    if (!queue->ops->crowded)
+        queue->onload.gso_polls = ONLOAD_GSO_POLLS;
+}
+
+/* Whether 'queue' will not be polled before '*until' (rate.h), for that reason. */
+static inline bool onload_holds(const struct receive_queue *queue, uint64_t *until)
+{
+    if (likely(!queue->onload.is_held))
+        return false;
+    *until = queue->onload.until;
+    return true;
+}
 
 #endif

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "fastpath/move_testbed.h"
+#include "fastpath/rate.h"
 #include "fastpath/segment.h"
 #include "fastpath/test_frame.h"
 
@@ -95,6 +96,11 @@ static const struct port_counters *counters(struct bed *bed)
     return &bed->ports[BED_IN].counters[0];
 }
 
+static bool is_crowded(struct receive_queue *queue)
+{
+    return false;
+}
+
 static int set_up(void **state)
 {
     *state = bed_create();
@@ -173,6 +179,116 @@ static void what_does_not_fit_is_counted(void **state)
                      counters(bed)->drops[DROP_RING_FULL]);
 }
 
+static uint64_t clock_us;
+
+static uint64_t read_clock(void)
+{
+    return clock_us;
+}
+
+/* Sends large packets for as long as they may be taken; returns how many. */
+static unsigned send_allowed(struct bed *bed, struct receive_queue *queue)
+{
+    unsigned n = 0;
+
+    do {
+        assert_in_range(n, 0, 20);
+        send(bed, 1);
+        n++;
+        assert_true(queue->onload.size > 60000);
+    } while (onload_allowance(queue));
+    return n;
+}
+
+static void guests_wait_for_room(void **state)
+{
+    struct bed *bed = *state;
+    struct receive_queue *queue = &bed->ports[BED_IN].receive[1];
+    struct frame_spec large = tcp4;
+    uint64_t until = 0;
+    unsigned n;
+
+    rate_start(1000000, read_clock);
+    clock_us = 1000000;
+    large.payload = 60000;
+    make(0, large, true, PACKET_GSO_TCPV4, 1448);
+    send(bed, 1);
+    collect(bed, 0, 54, 1502);
+    n = send_allowed(bed, queue);
+    assert_in_range(n, 12, 16);
+    assert_int_equal(counters(bed)->drops[DROP_RING_FULL], 0);
+    assert_true(onload_holds(queue, &until));
+    assert_int_equal(rate_ns(until - rate_now()), 50000);
+    /* There is room for one packet when the vSwitch has taken one. */
+    assert_int_equal(onload_allowance(queue), 0);
+    collect(bed, 0, 54, 1502);
+    assert_int_equal(onload_allowance(queue), 1);
+    assert_false(onload_holds(queue, &until));
+    /* Of small ones there may be many. */
+    make(0, small, false, 0, 0);
+    send(bed, 1);
+    assert_int_equal(onload_allowance(queue), BURST_MAX);
+    assert_int_equal(counters(bed)->drops[DROP_RING_FULL], 0);
+    assert_false(onload_needs_room(queue));
+}
+
+static void room_is_kept_for_what_is_to_be_segmented(void **state)
+{
+    struct bed *bed = *state;
+    struct receive_queue *queue = &bed->ports[BED_IN].receive[1];
+
+    onload_note_gso(queue);
+    for (unsigned i = 0; i < ONLOAD_GSO_POLLS; i++) {
+        assert_true(onload_needs_room(queue));
+        assert_in_range(onload_allowance(queue), 10, 16);
+    }
+    assert_false(onload_needs_room(queue));
+    bed_detach(bed, BED_IN);
+    onload_note_gso(queue);
+    assert_int_equal(onload_allowance(queue), BURST_MAX);
+    bed_attach(bed, BED_IN);
+}
+
+static void nobody_waits_long_for_a_vswitch_that_hangs(void **state)
+{
+    struct bed *bed = *state;
+    struct receive_queue *queue = &bed->ports[BED_IN].receive[1];
+    struct frame_spec large = tcp4;
+    uint64_t until = 0;
+
+    rate_start(1000000, read_clock);
+    clock_us = 1000000;
+    large.payload = 60000;
+    make(0, large, true, PACKET_GSO_TCPV4, 1448);
+    send(bed, 1);
+    collect(bed, 0, 54, 1502);
+    send_allowed(bed, queue);
+    clock_us += ONLOAD_PATIENCE_US;
+    assert_int_equal(onload_allowance(queue), 0);
+    clock_us++;
+    assert_int_equal(onload_allowance(queue), BURST_MAX);
+    assert_false(onload_holds(queue, &until));
+    send(bed, 1);
+    send(bed, 1);
+    assert_true(counters(bed)->drops[DROP_RING_FULL] > 0);
+    /* No second time, until it has dealt with something. */
+    assert_int_equal(onload_allowance(queue), BURST_MAX);
+    collect(bed, 0, 54, 1502);
+    send_allowed(bed, queue);
+    assert_true(onload_holds(queue, &until));
+}
+
+static void a_nic_waits_for_nobody(void **state)
+{
+    static const struct receive_ops nic_ops = {.crowded = is_crowded};
+    struct bed *bed = *state;
+
+    bed->ports[BED_IN].receive[1].ops = &nic_ops;
+    make(0, small, false, 0, 0);
+    send(bed, 1);
+    assert_int_equal(bed->ports[BED_IN].receive[1].onload.size, 0);
+}
+
 static void without_vswitch_all_is_dropped(void **state)
 {
     struct bed *bed = *state;
@@ -192,6 +308,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(datagrams_are_cut_either_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(segments_fit_the_mtu, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_does_not_fit_is_counted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(guests_wait_for_room, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(room_is_kept_for_what_is_to_be_segmented, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nobody_waits_long_for_a_vswitch_that_hangs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_nic_waits_for_nobody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_vswitch_all_is_dropped, set_up, tear_down),
     };
 

@@ -42,6 +42,16 @@ struct port_counters {
     uint64_t drops[DROP_REASON_COUNT];
 } __attribute__((aligned(64)));
 
+/* What a queue whose owner can wait has to do with the vSwitch's ring (onload.h). The queue's worker only. */
+struct onload_state {
+    uint32_t size; /* bytes of the largest packet of the last burst that went to the vSwitch; 0: none did */
+    uint8_t gso_polls; /* for so many polls yet, packets may be as large as those that are to be segmented */
+    bool is_held;
+    uint64_t until;    /* time (rate.h) of the next look, when it is held */
+    uint64_t progress; /* representor_progress() at the last look that found no room ... */
+    uint64_t since;    /* ... and since when it is that */
+};
+
 struct receive_queue {
     struct port *port;
     const struct receive_ops *ops;
@@ -52,6 +62,7 @@ struct receive_queue {
     _Atomic bool ready;                 /* workers may touch it */
     _Atomic(struct move_queue *) moves; /* rules that move, see move.h; NULL: none */
     _Atomic(struct rate_in *) rate;     /* the port's limit, see port_rate.h; NULL: none */
+    struct onload_state onload;
 };
 
 struct receive_ops {

@@ -70,6 +70,11 @@ uint16_t representor_send(struct representor *representor, uint16_t queue, struc
     return n_sent;
 }
 
+uint64_t representor_room(struct representor *representor, uint16_t queue, uint64_t enough)
+{
+    return packet_ring_room(&representor->queues[queue].to_vswitch, enough);
+}
+
 uint32_t representor_handle(const struct representor *representor)
 {
     return representor->handle;

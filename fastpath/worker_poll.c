@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* One round of a worker: each queue is polled once, unless it is paused (move.h) or held (port_rate.h). */
+/* One round of a worker: each queue is polled once, unless it is paused (move.h) or held (port_rate.h, onload.h). */
 #include <rte_cycles.h>
 
 #include "fastpath/deliver.h"
 #include "fastpath/move.h"
+#include "fastpath/onload.h"
 #include "fastpath/port_rate.h"
 #include "fastpath/worker_internal.h"
 #include "lib/compiler.h"
 
 /* The stages of about one burst in this many are timed. */
 #define SAMPLED_BURSTS 256
+
+/* Whether 'queue' is held, until '*until' at least. */
+static inline bool is_held(const struct receive_queue *queue, uint64_t *until)
+{
+    return rate_in_holds(queue, until) || onload_holds(queue, until);
+}
 
 /* Gets what 'queue' will receive next on its way into the cache, and the buffers it will probably be sent into. */
 static void prepare(struct worker *worker, struct receive_queue *queue)
@@ -28,7 +35,7 @@ static void prepare_next(struct worker *worker, const struct poll_list *list, ui
         struct receive_queue *queue = list->queues[i = i + 1 < list->n ? i + 1 : 0];
         uint64_t until;
 
-        if (!rate_in_holds(queue, &until) && atomic_load_explicit(&queue->ready, memory_order_acquire)) {
+        if (!is_held(queue, &until) && atomic_load_explicit(&queue->ready, memory_order_acquire)) {
             prepare(worker, queue);
             return;
         }
@@ -87,6 +94,11 @@ uint32_t worker_poll(struct worker *worker, const struct poll_list *list)
             continue;
         if (unlikely(rate != NULL))
             most = rate_in_allowance(rate, queue, worker_counters(worker, queue->port));
+        if (unlikely(onload_needs_room(queue)) && most) {
+            uint16_t n_fit = onload_allowance(queue);
+
+            most = n_fit < most ? n_fit : most;
+        }
         if (most && atomic_load_explicit(&queue->ready, memory_order_acquire))
             n += poll_queue(worker, list, i, most);
     }
@@ -107,7 +119,7 @@ static bool arm_queue(struct receive_queue *queue, struct worker_rest *rest)
 {
     uint64_t until;
 
-    if (likely(!rate_in_holds(queue, &until))) {
+    if (likely(!is_held(queue, &until))) {
         rest->nap |= !queue->ops->arm;
         return !queue->ops->arm || queue->ops->arm(queue);
     }

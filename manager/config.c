@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which cores by default: the fast path's worker gets the last CPU, the PMD thread of Open vSwitch the one before it. Packets
- * of a flow that is not offloaded pass from one to the other and back; on one CPU each hop would wait
- * until the scheduler takes the other's turn away. Both sleep when there is nothing to do.
+ * Which cores by default: the fast path's worker gets the last CPU, the PMD thread of Open vSwitch the one before it. A worker
+ * under traffic uses its CPU fully, and what is not offloaded passes from one to the other and back. On two CPUs with
+ * two namespaces that makes no difference that can be measured (round trips of 1.2 to 1.7 ms against 1.1 to 1.3, TCP of 0.7 to 1.0
+ * Gbit/s either way, all of it onload): there everything shares both CPUs anyway. Both sleep when there is nothing to do.
  */
 #include "manager/config.h"
 

@@ -111,22 +111,20 @@ static void damaged_lines(void **state)
 
 static void long_lines(void **state)
 {
-    size_t size = REQUEST_SIZE_MAX + 1;
-    char *line = malloc(size + 64);
+    static char line[REQUEST_SIZE_MAX + 64];
+    char *end;
 
-    memset(line, '[', size);
-    assert_int_equal(request_parse(line, size, &request, &error), EINVAL);
+    memset(line, '[', REQUEST_SIZE_MAX + 1);
+    assert_int_equal(request_parse(line, REQUEST_SIZE_MAX + 1, &request, &error), EINVAL);
     assert_string_equal(error.text, "The request is no JSON: it is too long.");
-    assert_int_equal(request_parse(line, size - 1, &request, &error), EINVAL);
-    size = (size_t)sprintf(line, "{\"id\":1,\"method\":\"deploy\",\"params\":{\"spec\":\"");
-    memset(line + size, 'a', SLICE_FILE_SIZE_MAX);
-    strcpy(line + size + SLICE_FILE_SIZE_MAX, "\"}}");
+    assert_int_equal(request_parse(line, REQUEST_SIZE_MAX, &request, &error), EINVAL);
+    end = stpcpy(line, "{\"id\":1,\"method\":\"deploy\",\"params\":{\"spec\":\"");
+    memset(end, 'a', SLICE_FILE_SIZE_MAX);
+    strcpy(end + SLICE_FILE_SIZE_MAX, "\"}}");
     assert_int_equal(parse(line), 0);
     request_free(&request);
-    memset(line + size, 'a', SLICE_FILE_SIZE_MAX + 1);
-    strcpy(line + size + SLICE_FILE_SIZE_MAX + 1, "\"}}");
+    strcpy(end + SLICE_FILE_SIZE_MAX, "a\"}}");
     assert_int_equal(parse(line), EINVAL);
-    free(line);
 }
 
 int main(void)

@@ -234,6 +234,17 @@ uint8_t *packet_ring_reserve(struct packet_ring_producer *producer, uint32_t fra
     return producer->data + (size <= to_end ? place : 0) + sizeof(struct packet_ring_record);
 }
 
+uint64_t packet_ring_room(struct packet_ring_producer *producer, uint64_t enough)
+{
+    uint64_t room = producer->data_size - (producer->position - producer->consumed);
+
+    if (unlikely(producer->fault != PACKET_RING_FAULT_NONE))
+        return 0;
+    if (room >= enough)
+        return room;
+    return refresh_consumed(producer) ? producer->data_size - (producer->position - producer->consumed) : 0;
+}
+
 void packet_ring_commit(struct packet_ring_producer *producer, const struct packet_ring_frame *frame)
 {
     uint64_t to_end = producer->data_size - (producer->position & (producer->data_size - 1));

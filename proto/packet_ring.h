@@ -226,6 +226,12 @@ int packet_ring_consumer_attach(struct packet_ring_consumer *consumer,
  */
 uint8_t *packet_ring_reserve(struct packet_ring_producer *producer, uint32_t frame_size);
 
+/*
+ * Bytes that records (PACKET_RING_RECORD_SIZE) find room for. The consumer's word is looked at when it is less than 'enough'. 0 when the
+ * ring is broken.
+ */
+uint64_t packet_ring_room(struct packet_ring_producer *producer, uint64_t enough);
+
 /* Finishes the reserved frame with 'frame->size' bytes (at most what was reserved) and the other fields. */
 void packet_ring_commit(struct packet_ring_producer *producer, const struct packet_ring_frame *frame);
 

@@ -22,7 +22,7 @@ import subprocess
 
 from harness import Failure, build_path, run_cases, wait_until
 from network import enter_private_network, run
-from slices import NetnsNode, enter_private_run
+from slices import NetnsNode, driver_path, enter_private_run
 from switch_host import make_switch  # noqa: F401  where to find the following
 from openvswitch import Driver
 
@@ -52,7 +52,7 @@ class ManagedNode:
     def __init__(self, scene):
         self.scene = scene
         self.manager = None
-        self.driver = Driver(build_path("pmd/librte_net_vnode.so"), None)
+        self.driver = Driver(driver_path(), None)
         self.state = scene.path("state")
         self.config = scene.path("vnode.yml")
         for name in DAEMONS:
@@ -167,6 +167,9 @@ class ManagedNode:
         shutil.rmtree(RUN, ignore_errors=True)
         for name in run("ip netns list").split():
             run(f"ip netns del {name}", check=False)
+        for line in run("ip -o link show").splitlines():  # Open vSwitch's own outlive it when it is killed
+            if line.split(":")[1].strip().startswith("vn"):
+                run(f"ip link del {line.split(':')[1].split('@')[0].strip()}", check=False)
         self.driver.remove()
 
 
