@@ -78,10 +78,10 @@ class Node:
         with open(f"{self.state}/manager.log", encoding="utf-8", errors="replace") as file:
             return "".join(file.readlines()[-10:])
 
-    def vnode(self, *words):
+    def vnode(self, *words, seconds=COMMAND_SECONDS_MAX):
         """Runs the command line; returns what it prints."""
         done = subprocess.run(vnode_words(*words), stdin=subprocess.DEVNULL, capture_output=True, text=True, env=self.environment,
-                              timeout=COMMAND_SECONDS_MAX, check=False)
+                              timeout=seconds, check=False)
         if done.returncode:
             raise self.Error(f"'vnode {' '.join(words)}' failed: {(done.stderr or done.stdout).strip()}")
         return done.stdout

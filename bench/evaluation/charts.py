@@ -11,7 +11,7 @@ from evaluation.matrix import DIRECTIONS, OFFLOAD, ONLOAD, PATHS, PLAIN
 NAMES = {ONLOAD: "onload", OFFLOAD: "offload", PLAIN: "plain Open vSwitch"}
 COLOURS = {ONLOAD: "#b5651d", OFFLOAD: "#2a9d3a", PLAIN: "#555555"}
 KIND_NAMES = {"vm": "virtual machines", "loadgen": "load generator's guests"}
-FIGURES = (("gbps", "Gbit/s"), ("host_cpu_percent", "host CPU without guests, %"))
+FIGURES = (("gbps", "Gbit/s"), ("host_cpu_percent", "host CPU, %"))
 
 
 def _select(rows, **wanted):
@@ -34,14 +34,16 @@ def markdown(rows):
 def _table(kind, rows):
     paths = [path for path in PATHS if _select(rows, path=path)]
     retransmits = any(row["retransmits"] is not None for row in rows)
-    figures = [*FIGURES, *([("retransmits", "retransmissions")] if retransmits else []), ("lost", "lost")]
+    figures = [*FIGURES, ("cost", "CPU % per Gbit/s"), *([("retransmits", "retransmissions")] if retransmits else []), ("lost", "lost")]
     heads = [f"{unit}: {NAMES[path]}" for _, unit in figures for path in paths]
     lines = [f"Guests: {KIND_NAMES[kind]}\n", f"| direction | MTU | ports | guests | {' | '.join(heads)} |",
              "|---|---|---|---|" + "---|" * len(heads)]
     for direction in DIRECTIONS:
         loads = sorted({(row["mtu"], row["ports"], row["guests"]) for row in _select(rows, direction=direction)})
         for mtu, ports, guests in loads:
-            of_path = {row["path"]: row for row in _select(rows, direction=direction, mtu=mtu, ports=ports, guests=guests)}
+            of_path = {row["path"]: dict(row) for row in _select(rows, direction=direction, mtu=mtu, ports=ports, guests=guests)}
+            for row in of_path.values():
+                row["cost"] = row["host_cpu_percent"] / row["gbps"] if row["gbps"] else None
             cells = [_number(of_path[path][key]) if path in of_path else "-" for key, _ in figures for path in paths]
             lines.append(f"| {direction} | {mtu} | {ports} | {guests} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -24,6 +24,7 @@ SLICE = "eval"
 MTU_MAX = 9000
 SERVER_PORT = 5201  # of the first guest's server
 START_SECONDS_MAX = 60
+DEPLOY_SECONDS_MAX = 600  # of up to eight machines that boot at once, emulated
 VSWITCH_MEMORY = "4GiB"  # at most: with an MTU of 9000, a port's packets take six times as much as with the usual one
 MARGIN_SECONDS = 2  # of a stream, beside what is measured, and as many more as there are guests: emulated ones start slowly
 
@@ -78,7 +79,7 @@ class Setup:
         file = run.path(f"{SLICE}.vn.yml")
         with open(file, "w", encoding="ascii") as text:
             text.write(describe(guests, ports))
-        node.vnode("deploy", "-t", file)
+        node.vnode("deploy", "-t", file, seconds=DEPLOY_SECONDS_MAX)
         self.mtu = MTU_MAX
         self.cpu = HostCpu(self._pids())
         # Both ends learn where the other one is, and so does the switch.
