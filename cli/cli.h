@@ -82,6 +82,7 @@ int command_node(struct cli *cli, int argc, char **argv);
 int command_exec(struct cli *cli, int argc, char **argv);
 int command_console(struct cli *cli, int argc, char **argv);
 int command_usage(struct cli *cli, int argc, char **argv);
+int command_eval(struct cli *cli, int argc, char **argv);
 int command_completion(struct cli *cli, int argc, char **argv);
 
 /* Parses the command line and runs the command: main(). */

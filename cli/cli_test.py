@@ -286,6 +286,9 @@ class CommandLine(CommandLineTest):
         self.assertIn("#compdef vnode", self.vnode("completion", "zsh"))
         self.vnode("completion", "fish", code=2, says="Usage")
 
+    def test_the_evaluation_is_run(self):
+        self.vnode("eval", "--numbers", "3", code=2, says="takes a list of 1, 2, 4, 8")
+
     def test_a_living_socket_is_not_replaced(self):
         result = subprocess.run([FAKE, self.socket], capture_output=True, text=True, check=False, timeout=30)
         self.assertEqual(result.returncode, 1)

@@ -138,6 +138,15 @@ const struct command commands[] = {
      "Packets that the reader is too slow for are left out and counted; the port is not slowed down.\n" PORT_HELP,
      command_capture},
     {"version", "", "Show the versions of this program and the fast path", NULL, command_version},
+    {"eval", "[--quick] [--guests vm|loadgen] [--json FILE] [--output DIRECTORY] [OPTION]...",
+     "Measure throughput and CPU over 1 to 8 guests, onload and offload",
+     "In the source tree that vnode was built from: what './run eval' does there, on a node of its own.\n"
+     "--quick         a small part of it, within two minutes\n"
+     "--guests KIND   virtual machines, or the load generator's, which saturate the switch (default: both)\n"
+     "--json FILE     where a line of JSON for each cell goes\n"
+     "--output DIR    where table and plots go\n"
+     "'./run eval --help' lists all options; docs/evaluation.md says how to read the figures.\n",
+     command_eval},
     {"completion", "bash|zsh", "Print a completion script for the shell",
      "For bash:  source <(vnode completion bash)\n"
      "For zsh:   vnode completion zsh > DIRECTORY/_vnode, with DIRECTORY in $fpath\n",

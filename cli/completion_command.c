@@ -91,6 +91,7 @@ static void print_functions(void)
         "    'console '*) echo '-t --slice --log'; _vnode_nodes; _vnode_files ;;\n"
         "    'validate '* | 'graph '*) _vnode_files ;;\n"
         "    'events '*) echo '--follow --slice'; _vnode_deployed ;;\n"
+        "    'eval '*) echo '--quick --guests --json --output --numbers --ports --paths --directions --mtus --seconds --rounds' ;;\n"
         "    'completion '*) echo 'bash zsh' ;;\n"
         "    esac\n"
         "}\n");

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the demo sees while traffic runs: rates, the path that packets take, CPU of each part, the guests' own counters."""
-import glob
 import os
 import time
 
-from node import RUN, SLICE
+from node import SLICE
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -19,15 +18,6 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def machines():
-    """Process ids of the slice's machines: libvirt keeps them in files."""
-    pids = []
-    for path in glob.glob(f"{RUN}/libvirt/run/qemu/{SLICE}.*.pid"):
-        with open(path, encoding="ascii") as file:
-            pids.append(int(file.read()))
-    return pids
-
-
 class Meter:
     """Differences of counters between two looks."""
 
@@ -37,7 +27,7 @@ class Meter:
         self.start = time.monotonic()
         pids = {daemon["name"]: daemon["pid"] for daemon in node.ask("usage")["daemons"]}
         self.daemons = {"vswitch": pids["ovs-vswitchd"], "fastpath": pids["vnode-fastpath"]}
-        self.machines = machines()
+        self.machines = node.machines(SLICE)
         self.last = self.look()
 
     def look(self):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's node: vnode-manager with settings of its own, and the command line as a user types it."""
+"""A node beside any other of the machine: vnode-manager with settings of its own, and the command line as a user types it."""
+import glob
 import json
 import os
 import shutil
@@ -10,8 +11,6 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 BUILD = os.environ.get("VNODE_BUILD", os.path.join(ROOT, "build"))
-RUN, STATE = "/run/vnode-demo", "/var/lib/vnode-demo"
-CONFIG = f"{STATE}/vnode.yml"
 SLICE_FILE = os.path.join(HERE, "demo.vn.yml")
 SLICE = "demo"
 READY_SECONDS_MAX = 60
@@ -26,88 +25,100 @@ def built(path):
     return os.path.join(BUILD, path)
 
 
-MANAGER = [built("manager/vnode-manager"), "--config", CONFIG]
-ENVIRONMENT = {**os.environ, "VNODE_MANAGER": f"{RUN}/manager.sock", "VNODE_SOCKET": f"{RUN}/fastpath.sock"}
-
-
 def vnode_words(*words):
     return [built("cli/vnode"), *words]
 
 
 class Node:
-    def __init__(self):
+    """Its folders bear its name; 'Error' is what it raises; 'vswitch': settings of Open vSwitch that are not the defaults."""
+
+    def __init__(self, name=SLICE, Error=DemoError, vswitch=None):
+        self.name = name
+        self.vswitch = vswitch or {}
+        self.Error = Error
+        self.run, self.state = f"/run/vnode-{name}", f"/var/lib/vnode-{name}"
+        self.config = f"{self.state}/vnode.yml"
+        self.command = [built("manager/vnode-manager"), "--config", self.config]
+        self.environment = {**os.environ, "VNODE_MANAGER": f"{self.run}/manager.sock", "VNODE_SOCKET": f"{self.run}/fastpath.sock"}
         self.manager = None
-        self.log = None
 
     def write_settings(self):
         # DPDK takes drivers only from folders into which nobody but root can write: a copy of its own.
-        os.makedirs(STATE, 0o755, exist_ok=True)
-        os.chmod(STATE, 0o755)
-        driver = shutil.copy(built("pmd/librte_net_vnode.so"), STATE)
+        os.makedirs(self.state, 0o755, exist_ok=True)
+        os.chmod(self.state, 0o755)
+        driver = shutil.copy(built("pmd/librte_net_vnode.so"), self.state)
         for file in ("guest-kernel", "guest-initrd"):
-            shutil.copy(built(f"guest-image/{file}"), STATE)
-        with open(CONFIG, "w", encoding="utf-8") as file:
-            json.dump({"run": RUN, "state": f"{STATE}/state", "schema": os.path.join(ROOT, "schema/vnode.ovsschema"),
-                       "fastpath": {"program": built("fastpath/vnode-fastpath")}, "vswitch": {"driver": driver},
-                       "vm": {"kernel": f"{STATE}/guest-kernel", "initrd": f"{STATE}/guest-initrd"}}, file, indent=2)
+            shutil.copy(built(f"guest-image/{file}"), self.state)
+        with open(self.config, "w", encoding="utf-8") as file:
+            json.dump({"run": self.run, "state": f"{self.state}/state", "schema": os.path.join(ROOT, "schema/vnode.ovsschema"),
+                       "fastpath": {"program": built("fastpath/vnode-fastpath")}, "vswitch": {"driver": driver, **self.vswitch},
+                       "vm": {"kernel": f"{self.state}/guest-kernel", "initrd": f"{self.state}/guest-initrd"}}, file, indent=2)
 
     def start(self):
         """Starts the manager, which starts the daemons; returns when all are ready."""
         self.end()  # what a demo that was killed has left
         self.write_settings()
-        path = f"{STATE}/notify"
+        path = f"{self.state}/notify"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(path)
             notify.settimeout(READY_SECONDS_MAX)
-            with open(f"{STATE}/manager.log", "ab") as log:
+            with open(f"{self.state}/manager.log", "ab") as log:
                 # A session of its own: Ctrl-C is for the demo, which takes everything down in order.
-                self.manager = subprocess.Popen(MANAGER, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                self.manager = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                                 start_new_session=True, env={**os.environ, "NOTIFY_SOCKET": path})
             try:
                 while b"READY=1" not in notify.recv(4096).split(b"\n"):
                     pass
             except TimeoutError:
-                raise DemoError(f"vnode-manager was not ready within {READY_SECONDS_MAX} s:\n{self.log_tail()}") from None
+                raise self.Error(f"vnode-manager was not ready within {READY_SECONDS_MAX} s:\n{self.log_tail()}") from None
             finally:
                 os.unlink(path)
 
     def log_tail(self):
-        with open(f"{STATE}/manager.log", encoding="utf-8", errors="replace") as file:
+        with open(f"{self.state}/manager.log", encoding="utf-8", errors="replace") as file:
             return "".join(file.readlines()[-10:])
 
-    def vnode(self, *words):
+    def vnode(self, *words, seconds=COMMAND_SECONDS_MAX):
         """Runs the command line; returns what it prints."""
-        done = subprocess.run(vnode_words(*words), stdin=subprocess.DEVNULL, capture_output=True, text=True, env=ENVIRONMENT,
-                              timeout=COMMAND_SECONDS_MAX, check=False)
+        done = subprocess.run(vnode_words(*words), stdin=subprocess.DEVNULL, capture_output=True, text=True, env=self.environment,
+                              timeout=seconds, check=False)
         if done.returncode:
-            raise DemoError(f"'vnode {' '.join(words)}' failed: {(done.stderr or done.stdout).strip()}")
+            raise self.Error(f"'vnode {' '.join(words)}' failed: {(done.stderr or done.stdout).strip()}")
         return done.stdout
 
     def ask(self, *words):
         return json.loads(self.vnode("--format", "json", *words))
 
+    def machines(self, slice_name):
+        """Process ids of a slice's machines: libvirt keeps them in files."""
+        pids = []
+        for path in glob.glob(f"{self.run}/libvirt/run/qemu/{slice_name}.*.pid"):
+            with open(path, encoding="ascii") as file:
+                pids.append(int(file.read()))
+        return pids
+
     def begin(self, *words):
         """Starts a command that takes its time."""
         return subprocess.Popen(vnode_words(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                text=True, env=ENVIRONMENT, start_new_session=True)
+                                text=True, env=self.environment, start_new_session=True)
 
-    def deploy(self):
+    def deploy(self, file):
         """Shows what the command itself shows."""
-        if subprocess.run(vnode_words("deploy", "-t", SLICE_FILE), stdin=subprocess.DEVNULL, env=ENVIRONMENT,
+        if subprocess.run(vnode_words("deploy", "-t", file), stdin=subprocess.DEVNULL, env=self.environment,
                           timeout=COMMAND_SECONDS_MAX, check=False).returncode:
-            raise DemoError(f"The slice could not be deployed. The manager's log ends so:\n{self.log_tail()}")
+            raise self.Error(f"The slice could not be deployed. The manager's log ends so:\n{self.log_tail()}")
 
     def end(self):
         """Takes everything down, whoever started it; nothing is left but an error."""
-        if os.path.exists(CONFIG):
-            done = subprocess.run([*MANAGER, "--down"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        if os.path.exists(self.config):
+            done = subprocess.run([*self.command, "--down"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                                   timeout=COMMAND_SECONDS_MAX, start_new_session=True)
             if done.returncode:
-                raise DemoError(f"The demo could not be taken down: {done.stderr.strip()}\nIts files are in {STATE}.")
+                raise self.Error(f"Node {self.name} could not be taken down: {done.stderr.strip()}\nIts files are in {self.state}.")
         if self.manager:
             self.manager.wait(COMMAND_SECONDS_MAX)
             self.manager = None
-        for folder in (RUN, STATE):
+        for folder in (self.run, self.state):
             shutil.rmtree(folder, ignore_errors=True)
 
     def remove_slice(self):
@@ -115,11 +126,11 @@ class Node:
             self.vnode("destroy", SLICE)
 
 
-def tell_what_to_try(output):
+def tell_what_to_try(node, output):
     print(f"""
 The slice is still there. What to try next, in this folder:
 
-  export VNODE_MANAGER={RUN}/manager.sock VNODE_SOCKET={RUN}/fastpath.sock
+  export VNODE_MANAGER={node.run}/manager.sock VNODE_SOCKET={node.run}/fastpath.sock
   {os.path.relpath(built("cli/vnode"))} inspect demo
   {os.path.relpath(built("cli/vnode"))} console demo:a             # Ctrl-] leaves it
   {os.path.relpath(built("cli/vnode"))} exec demo:a -- ping 10.0.0.3

@@ -217,7 +217,7 @@ static enum vm_state libvirt_state(struct vms *vms, const char *name)
 /* libvirt keeps them for ever, and nobody would come for them. */
 static void remove_log(const struct vms *vms, const char *name)
 {
-    char path[SLICE_PATH_SIZE + VM_NAME_SIZE];
+    char path[SLICE_PATH_SIZE + VM_NAME_SIZE + sizeof "/log/qemu/.log"];
 
     snprintf(path, sizeof path, "%s/log/qemu/%s.log", vms->folder, name);
     if (*vms->folder)

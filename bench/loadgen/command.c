@@ -125,7 +125,7 @@ static int connect_all(struct player players[], unsigned n_players, char *words,
     for (unsigned i = 0; i < n_players; i++) {
         int code = 0;
 
-        if (!guest_is_connected(&players[i].guest))
+        if (players[i].home == &players[i] && !guest_is_connected(&players[i].guest))
             code = guest_connect(&players[i].guest, (int)(seconds * 1000), error);
         if (code)
             return code;
@@ -136,10 +136,12 @@ static int connect_all(struct player players[], unsigned n_players, char *words,
 static void disconnect_all(struct player players[], unsigned n_players)
 {
     for (unsigned i = 0; i < n_players; i++) {
+        if (players[i].home != &players[i])
+            continue;
         guest_disconnect(&players[i].guest);
         players[i].guest.has_queues = false; /* the next connection makes them anew */
         players[i].n_pending = 0;
-        memset(players[i].slot_rounds, 0, players[i].guest.config.send.size * sizeof *players[i].slot_rounds);
+        memset(players[i].slot_builds, 0, players[i].guest.config.send.size * sizeof *players[i].slot_builds);
     }
 }
 
@@ -152,9 +154,9 @@ static int run_round(struct player players[], unsigned n_players, struct round_s
     for (unsigned i = 0; !code && i < n_players; i++) {
         uint32_t largest = spec->traffic.frame_size == TRAFFIC_IMIX ? 1518 : spec->traffic.frame_size;
 
-        if (largest > players[i].guest.config.send.buffer_size)
+        if (largest > players[i].home->guest.config.send.buffer_size)
             code = error_set(error, EINVAL, "frames of %u bytes do not fit into the send buffers of %u bytes",
-                             largest, players[i].guest.config.send.buffer_size);
+                             largest, players[i].home->guest.config.send.buffer_size);
     }
     if (!code)
         code = round_run(players, n_players, spec, &result, error);

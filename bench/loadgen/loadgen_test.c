@@ -322,10 +322,39 @@ static void test_settings(void **state)
     assert_int_equal(spec.traffic.n_flows, 1000);
 }
 
-/* A guest that is its own peer: the fake back end sends everything back, so a whole round can be checked. */
-static void test_round_through_a_back_end(void **state)
+/* The fake back end sends everything back to the one guest, so that whole rounds of its players can be checked. */
+static void run_rounds(struct player players[], unsigned n_players, const char *path)
 {
-    static struct player player[1];
+    static struct round_result result;
+    struct round_spec spec;
+    struct error error = {0};
+
+    if (guest_connect(&players->guest, 5000, &error))
+        fail_msg("%s: %s", path, error.text);
+    command_default_spec(&spec);
+    spec.seconds = 0.05;
+    spec.drain_seconds = 5;
+    spec.traffic.verify = true;
+    spec.traffic.frame_size = TRAFFIC_IMIX;
+    spec.traffic.n_flows = 10;
+    spec.direction = n_players == 1 ? ROUND_FORWARD : ROUND_BOTH;
+    spec.sample_every = 1;
+    for (unsigned i = 0; i < 3; i++) {
+        if (round_run(players, n_players, &spec, &result, &error))
+            fail_msg("%s", error.text);
+        assert_int_equal(result.n_lost, 0);
+        assert_int_equal(result.n_reordered + result.n_damaged + result.n_stale, 0);
+        assert_int_equal(result.latencies.n_values, result.n_sent);
+        for (unsigned k = 0; k < n_players; k++) {
+            assert_true(players[k].n_sent > 0);
+            assert_int_equal(players[k].peer->check.n_received, players[k].n_sent);
+        }
+    }
+}
+
+/* 'players' share the one guest of the first of them; peers are set. */
+static void check_rounds_through_a_back_end(struct player players[], unsigned n_players)
+{
     static struct round_result result;
     char path[] = "/tmp/loadgen_test.XXXXXX";
     struct fake_backend_config backend_config = {
@@ -344,34 +373,34 @@ static void test_round_through_a_back_end(void **state)
     guest_config_default(&config, path);
     config.want_huge = false;
     config.receive.buffer_size = 256;
-    player->peer = player;
-    player->slot_rounds = calloc(config.send.size, sizeof *player->slot_rounds);
-    assert_int_equal(guest_create(&player->guest, &config, &error), 0);
+    for (unsigned i = 0; i < n_players; i++)
+        assert_int_equal(player_create(&players[i], i, &config, i ? players : NULL, &error), 0);
     assert_int_equal(fake_backend_start(&backend, &backend_config), 0);
-    if (guest_connect(&player->guest, 5000, &error))
-        fail_msg("%s", error.text);
-
-    command_default_spec(&spec);
-    spec.seconds = 0.05;
-    spec.drain_seconds = 5;
-    spec.traffic.verify = true;
-    spec.traffic.frame_size = TRAFFIC_IMIX;
-    spec.traffic.n_flows = 10;
-    spec.direction = ROUND_FORWARD;
-    spec.sample_every = 1;
-    for (unsigned i = 0; i < 3; i++) {
-        if (round_run(player, 1, &spec, &result, &error))
-            fail_msg("%s", error.text);
-        assert_true(result.n_sent > 0);
-        assert_int_equal(result.n_lost, 0);
-        assert_int_equal(result.n_reordered + result.n_damaged + result.n_stale, 0);
-        assert_int_equal(result.latencies.n_values, result.n_sent);
-    }
+    run_rounds(players, n_players, path);
     fake_backend_stop(&backend);
-    assert_int_equal(round_run(player, 1, &spec, &result, &error), ENOTCONN);
-    guest_destroy(&player->guest);
-    traffic_check_free(&player->check);
-    free(player->slot_rounds);
+    command_default_spec(&spec);
+    assert_int_equal(round_run(players, n_players, &spec, &result, &error), ENOTCONN);
+    for (unsigned i = 0; i < n_players; i++)
+        player_destroy(&players[i]);
+}
+
+/* A guest that is its own peer. */
+static void test_round_through_a_back_end(void **state)
+{
+    static struct player player[1];
+
+    player->peer = player;
+    check_rounds_through_a_back_end(player, 1);
+}
+
+/* Four players on one guest: each gets what its own peer has sent, and only that. */
+static void test_players_share_a_guest(void **state)
+{
+    static struct player players[4];
+
+    for (unsigned i = 0; i < 4; i++)
+        players[i].peer = &players[i ^ 1];
+    check_rounds_through_a_back_end(players, 4);
 }
 
 int main(void)
@@ -389,6 +418,7 @@ int main(void)
         cmocka_unit_test(test_fresh_payload),
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_round_through_a_back_end),
+        cmocka_unit_test(test_players_share_a_guest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,9 @@
 static const char usage[] =
     "Usage: loadgen [OPTION...] SOCKET SOCKET...\n"
     "Plays two guests (or any even number) on vhost-user sockets: each sends to its neighbour and checks\n"
-    "what it receives. Commands come from standard input, results go to standard output as JSON.\n"
+    "what it receives. With --targets=T, the last T sockets are machines that many speak with: each other guest's\n"
+    "neighbour is one of them. Commands come from standard input, results go to standard output\n"
+    "as JSON.\n"
     "\n"
     "  --cpu=N            run on this core only\n"
     "  --client           connect to the sockets; else listen on them\n"
@@ -28,6 +30,7 @@ static const char usage[] =
     "  --event-index      negotiate EVENT_IDX\n"
     "  --no-mergeable     do not negotiate mergeable receive buffers\n"
     "  --offloads         negotiate checksum and segmentation offloads, both ways\n"
+    "  --targets=N        see above (0)\n"
     "  --help             this text\n";
 
 #define BIT(n) (UINT64_C(1) << (n))
@@ -38,6 +41,7 @@ static const char usage[] =
 #define ANSWER_TIMEOUT_MS 30000
 
 static struct player players[GUESTS_MAX];
+static unsigned n_targets;
 
 static uint32_t number(const char *option, const char *text, uint32_t max)
 {
@@ -73,6 +77,7 @@ enum option_id {
     OPTION_EVENT_INDEX,
     OPTION_NO_MERGEABLE,
     OPTION_OFFLOADS,
+    OPTION_TARGETS,
     OPTION_HELP,
 };
 
@@ -90,6 +95,7 @@ static const struct option long_options[] = {
     {"event-index", no_argument, NULL, OPTION_EVENT_INDEX},
     {"no-mergeable", no_argument, NULL, OPTION_NO_MERGEABLE},
     {"offloads", no_argument, NULL, OPTION_OFFLOADS},
+    {"targets", required_argument, NULL, OPTION_TARGETS},
     {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -120,22 +126,32 @@ static void take_option(int option, const char *name, struct guest_config *confi
     case OPTION_EVENT_INDEX: config->features |= BIT(VIRTIO_RING_F_EVENT_IDX); break;
     case OPTION_NO_MERGEABLE: config->features &= ~BIT(VIRTIO_NET_F_MRG_RXBUF); break;
     case OPTION_OFFLOADS: config->features |= OFFLOADS; break;
+    case OPTION_TARGETS: n_targets = number(name, optarg, GUESTS_MAX); break;
     case OPTION_HELP: fputs(usage, stdout); exit(0);
     default: fputs("Try 'loadgen --help'.\n", stderr); exit(2);
     }
 }
 
-static void create_player(unsigned index, const struct guest_config *config)
+/* The guest's neighbours are the targets in blocks: of 8 guests and 2 targets, the first 4 speak with the first. */
+static void create_player(unsigned index, unsigned n_guests, char *const sockets[], struct guest_config *config)
 {
     struct player *player = &players[index];
+    struct player *home = NULL;
+    unsigned socket = index;
     struct error error;
 
-    player->index = (uint8_t)index;
     player->peer = &players[index ^ 1];
-    player->slot_rounds = calloc(config->send.size, sizeof *player->slot_rounds);
-    if (!player->slot_rounds)
-        errx(1, "no memory");
-    if (guest_create(&player->guest, config, &error))
+    if (n_targets) {
+        unsigned target = index / 2 * n_targets / n_guests;
+
+        socket = index % 2 ? n_guests + target : index / 2;
+        for (unsigned i = 1; i < index && index % 2 && !home; i += 2) {
+            if (i / 2 * n_targets / n_guests == target)
+                home = players[i].home;
+        }
+    }
+    snprintf(config->path, sizeof config->path, "%s", sockets[socket]);
+    if (player_create(player, index, config, home, &error))
         errx(1, "%s", error.text);
     /* Open vSwitch answers nobody for seconds while it makes its memory pools. */
     player->guest.frontend.timeout_ms = ANSWER_TIMEOUT_MS;
@@ -144,27 +160,27 @@ static void create_player(unsigned index, const struct guest_config *config)
 int main(int argc, char **argv)
 {
     struct guest_config config;
-    unsigned n_players;
+    unsigned n_sockets, n_guests, n_players;
     int option;
     int which = 0;
 
     guest_config_default(&config, "");
     while ((option = getopt_long(argc, argv, "", long_options, &which)) != -1)
         take_option(option, option == '?' ? "" : long_options[which].name, &config);
-    n_players = (unsigned)(argc - optind);
-    if (!n_players || n_players % 2 || n_players > GUESTS_MAX)
+    n_sockets = (unsigned)(argc - optind);
+    if (n_targets && (n_sockets < 2 * n_targets || n_sockets - n_targets > GUESTS_MAX / 2))
+        errx(2, "with %u targets, give as many sockets of guests at least, up to %d, and those of the targets",
+             n_targets, GUESTS_MAX / 2);
+    if (!n_targets && (!n_sockets || n_sockets % 2 || n_sockets > GUESTS_MAX))
         errx(2, "give an even number of sockets, up to %d", GUESTS_MAX);
+    n_guests = n_sockets - n_targets;
+    n_players = n_targets ? 2 * n_guests : n_guests;
     signal(SIGPIPE, SIG_IGN);
 
-    for (unsigned i = 0; i < n_players; i++) {
-        snprintf(config.path, sizeof config.path, "%s", argv[optind + (int)i]);
-        create_player(i, &config);
-    }
+    for (unsigned i = 0; i < n_players; i++)
+        create_player(i, n_guests, argv + optind, &config);
     command_serve(players, n_players, stdin, stdout);
-    for (unsigned i = 0; i < n_players; i++) {
-        guest_destroy(&players[i].guest);
-        traffic_check_free(&players[i].check);
-        free(players[i].slot_rounds);
-    }
+    for (unsigned i = 0; i < n_players; i++)
+        player_destroy(&players[i]);
     return 0;
 }

@@ -2,6 +2,7 @@
 #include "bench/loadgen/round.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <x86intrin.h>
@@ -51,6 +52,28 @@ static uint64_t ticks_of_us(double us)
     return (uint64_t)(us * round_tsc_hz() / 1e6);
 }
 
+int player_create(struct player *player, unsigned index, const struct guest_config *config,
+                  struct player *home, struct error *error)
+{
+    player->index = (uint8_t)index;
+    player->home = home ? home : player;
+    player->home->n_sharing++;
+    if (home)
+        return 0;
+    player->slot_builds = calloc(config->send.size, sizeof *player->slot_builds);
+    if (!player->slot_builds)
+        return error_set(error, ENOMEM, "no memory for %u slots", config->send.size);
+    return guest_create(&player->guest, config, error);
+}
+
+void player_destroy(struct player *player)
+{
+    if (player->home == player)
+        guest_destroy(&player->guest);
+    traffic_check_free(&player->check);
+    free(player->slot_builds);
+}
+
 /* Frames that may be sent now: by the rate, the window, and what a burst takes. */
 static uint16_t send_allowance(const struct loop *loop, struct player *player, uint64_t now)
 {
@@ -88,20 +111,22 @@ static uint16_t send_allowance(const struct loop *loop, struct player *player, u
 
 static unsigned send_burst(struct loop *loop, struct player *player, uint64_t now)
 {
-    struct virtqueue *queue = guest_send_queue(&player->guest, 0);
+    struct player *home = player->home;
+    struct virtqueue *queue = guest_send_queue(&home->guest, 0);
     struct traffic *traffic = &player->traffic;
     struct virtqueue_buffer buffers[ROUND_BURST];
     uint16_t allowed = send_allowance(loop, player, now);
     uint16_t n = allowed ? virtqueue_take(queue, buffers, allowed) : 0;
+    uint32_t build = (uint32_t)traffic->round << 8 | player->index;
 
     for (uint16_t i = 0; i < n; i++) {
         uint8_t *frame = buffers[i].start + queue->header_size;
         uint32_t size;
 
-        if (player->slot_rounds[buffers[i].slot] == traffic->round && !traffic->spec.verify) {
+        if (home->slot_builds[buffers[i].slot] == build && !traffic->spec.verify) {
             size = traffic_next(traffic, frame);
         } else {
-            player->slot_rounds[buffers[i].slot] = traffic->round;
+            home->slot_builds[buffers[i].slot] = build;
             size = traffic_build(traffic, frame, queue->header_size);
         }
         if (--player->until_sample == 0) {
@@ -134,19 +159,39 @@ static uint32_t gather(const struct virtqueue *queue, const struct virtqueue_buf
     return size;
 }
 
-/* Checks one frame, which lies in 'n' buffers. */
-static void receive_frame(struct loop *loop, struct player *player, const struct virtqueue_buffer buffers[],
+/* Which of the players who share a guest a frame is for: its stamp names the sender, and that one's peer it is. */
+static struct player *addressee(const struct loop *loop, struct player *home, const uint8_t *frame,
+                                uint32_t size)
+{
+    struct traffic_stamp stamp;
+    size_t offset = home->peer->traffic.stamp_offset;
+
+    if (home->n_sharing == 1 || size < offset + sizeof stamp)
+        return home;
+    memcpy(&stamp, frame + offset, sizeof stamp);
+    if (stamp.sender >= loop->n_players || loop->players[stamp.sender].peer->home != home)
+        return home; /* who counts it as damaged */
+    return loop->players[stamp.sender].peer;
+}
+
+/* Checks one frame, which lies in 'n' buffers of the guest of 'home'. */
+static void receive_frame(struct loop *loop, struct player *home, const struct virtqueue_buffer buffers[],
                           unsigned n, uint64_t now)
 {
     static uint8_t whole[TRAFFIC_FRAME_MAX];
-    const struct virtqueue *queue = guest_receive_queue(&player->guest, 0);
+    const struct virtqueue *queue = guest_receive_queue(&home->guest, 0);
     const uint8_t *frame = buffers[0].start + queue->header_size;
+    struct player *player;
     uint32_t size = 0;
     uint64_t time;
 
     for (unsigned i = 0; i < n; i++)
         size += buffers[i].size;
     size -= queue->header_size;
+    player = addressee(loop, home, frame, buffers[0].size - queue->header_size);
+    if (player->check.n_received && now - player->last_receive > player->longest_gap)
+        player->longest_gap = now - player->last_receive;
+    player->last_receive = player->check.now = now;
     time = traffic_check_frame(&player->check, frame, size, buffers[0].size - queue->header_size);
     if (time)
         histogram_add(&loop->result->latencies, now - time);
@@ -175,7 +220,7 @@ static unsigned receive_burst(struct loop *loop, struct player *player)
 
     if (n == player->n_pending)
         return 0;
-    now = player->check.now = __rdtsc();
+    now = __rdtsc();
     while (done < n) {
         unsigned n_buffers = 1;
 
@@ -192,9 +237,6 @@ static unsigned receive_burst(struct loop *loop, struct player *player)
         done += n_buffers;
         n_frames++;
     }
-    if (player->check.n_received > n_frames && now - player->last_receive > player->longest_gap)
-        player->longest_gap = now - player->last_receive;
-    player->last_receive = now;
     virtqueue_post(queue, buffers, (uint16_t)done);
     player->n_pending = (uint16_t)(n - done);
     if (player->n_pending)
@@ -209,7 +251,7 @@ static int check_connections(struct loop *loop, uint64_t now, struct error *erro
     for (unsigned i = 0; i < loop->n_players; i++) {
         struct player *player = &loop->players[i];
 
-        if (guest_is_connected(&player->guest))
+        if (player->home != player || guest_is_connected(&player->guest))
             continue;
         if (guest_connect(&player->guest, 0, error) == 0)
             player->n_reconnects++;
@@ -217,7 +259,7 @@ static int check_connections(struct loop *loop, uint64_t now, struct error *erro
             return error->code;
     }
     for (unsigned i = 0; i < loop->n_players; i++) {
-        struct guest *guest = &loop->players[i].guest;
+        struct guest *guest = &loop->players[i].home->guest;
 
         if (guest_send_queue(guest, 0)->is_broken || guest_receive_queue(guest, 0)->is_broken)
             return error_set(error, EPROTO, "the switch wrote an impossible index or id into a ring of %s",
@@ -243,7 +285,8 @@ static unsigned turn(struct loop *loop, uint64_t now, bool sending)
 
         if (sending && player->sends)
             n += send_burst(loop, player, now);
-        n += receive_burst(loop, player);
+        if (player->home == player)
+            n += receive_burst(loop, player);
     }
     if (!n && loop->spec->nap_us)
         nap(loop->spec->nap_us);
@@ -310,13 +353,15 @@ static int drain(struct loop *loop, struct error *error)
 
 static uint32_t auto_window(const struct player *player, const struct traffic *traffic)
 {
-    const struct virtqueue *queue = &player->peer->guest.queues[0];
-    uint32_t largest = 0;
+    const struct player *receiver = player->peer->home;
+    const struct virtqueue *queue = &receiver->guest.queues[0];
+    uint32_t largest = 0, n_frames;
 
     for (unsigned i = 0; i < traffic->n_sizes; i++)
         largest = traffic->sizes[i].size > largest ? traffic->sizes[i].size : largest;
     largest = (largest + queue->header_size + queue->capacity - 1) / queue->capacity; /* buffers per frame */
-    return queue->n_slots > largest ? queue->n_slots / largest : 1;
+    n_frames = queue->n_slots / largest / receiver->n_sharing;
+    return n_frames ? n_frames : 1;
 }
 
 static int prepare(struct loop *loop, struct round_spec *spec, struct error *error)
@@ -329,8 +374,8 @@ static int prepare(struct loop *loop, struct round_spec *spec, struct error *err
         struct player *player = &loop->players[i];
         uint32_t first_flow;
 
-        if (!guest_is_connected(&player->guest))
-            return error_set(error, ENOTCONN, "no switch is connected to %s", player->guest.config.path);
+        if (!guest_is_connected(&player->home->guest))
+            return error_set(error, ENOTCONN, "no switch is connected to %s", player->home->guest.config.path);
         player->sends = spec->direction == ROUND_BOTH || (spec->direction == ROUND_FORWARD) == (i % 2 == 0);
         player->n_sent = player->n_sent_bytes = player->n_written_off = player->n_reconnects = 0;
         player->longest_gap = 0;

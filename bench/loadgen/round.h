@@ -3,7 +3,8 @@
 #define LOADGEN_ROUND_H
 
 /*
- * One round of load: guests 2k and 2k + 1 are peers; each sends to the other, or one of them does. A round
+ * One round of load: players 2k and 2k + 1 are peers; each sends to the other, or one of them does. A player has a
+ * guest of its own, or several share one, as the machine that many others speak with (main.c, --targets). A round
  * has a time of sending, and then waits for what is still under way. Everything happens in the calling
  * thread, which does not sleep in a round unless naps are asked for.
  *
@@ -41,6 +42,8 @@ struct round_spec {
 
 struct player {
     struct guest guest;
+    struct player *home; /* whose guest it speaks through: itself, or the first of those who share it */
+    unsigned n_sharing;  /* of its guest, who have it as their home */
     struct player *peer;
     uint8_t index;
     bool sends;
@@ -48,7 +51,7 @@ struct player {
     /* of the round */
     struct traffic traffic;     /* what it sends */
     struct traffic_check check; /* of what its peer sends */
-    uint16_t *slot_rounds;      /* per send slot: the round for which its frame was built */
+    uint32_t *slot_builds; /* per send slot of its guest: the round and player for which its frame was built */
     uint64_t n_sent, n_sent_bytes;
     uint64_t n_written_off;
     uint64_t last_receive; /* TSC */
@@ -75,7 +78,12 @@ struct round_result {
 /* TSC ticks per second, measured once. */
 double round_tsc_hz(void);
 
-/* Runs a round with 'n_players' (even) connected players. Returns 0, or an errno value with a sentence. */
+/* Makes a player with an own guest of this description, or on the guest of 'home'. 0, or an errno value with a sentence. */
+int player_create(struct player *player, unsigned index, const struct guest_config *config,
+                  struct player *home, struct error *error);
+void player_destroy(struct player *player);
+
+/* Runs a round with 'n_players' (even) connected players, each at the place of its index. Returns 0, or an errno value with a sentence. */
 int round_run(struct player players[], unsigned n_players, const struct round_spec *spec,
               struct round_result *result, struct error *error);
 
