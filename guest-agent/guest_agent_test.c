@@ -135,6 +135,7 @@ static void runs_commands(void **state)
                     EXITED(", \"exitcode\": 3, \"out-data\": \"aGVsbG8K\", \"err-data\": \"b2ggbm8=\"")}};
     struct guest_exec_result result;
     struct error error = {0};
+    const json_t *arguments;
     json_t *request;
 
     if (run(&fake, ls, &result, &error))
@@ -148,10 +149,11 @@ static void runs_commands(void **state)
     assert_int_equal(fake.requests[0][0], '\xff');
     request = json_loads(fake.requests[1], 0, NULL);
     assert_string_equal(json_string_value(json_object_get(request, "execute")), "guest-exec");
-    request = json_incref(json_object_get(request, "arguments"));
-    assert_string_equal(json_string_value(json_object_get(request, "path")), "ls");
-    assert_string_equal(json_string_value(json_array_get(json_object_get(request, "arg"), 1)), "a \"b\"");
-    assert_true(json_is_true(json_object_get(request, "capture-output")));
+    arguments = json_object_get(request, "arguments");
+    assert_string_equal(json_string_value(json_object_get(arguments, "path")), "ls");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(arguments, "arg"), 1)), "a \"b\"");
+    assert_true(json_is_true(json_object_get(arguments, "capture-output")));
+    json_decref(request);
     assert_non_null(strstr(fake.requests[3], "{\"pid\":7}"));
     stop(&fake);
 }

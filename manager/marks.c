@@ -39,7 +39,7 @@ int mark_write(const char *folder, const char *name, const char *text, struct er
     bool failed;
     int fd;
 
-    /* The folder is QEMU's, too, while a machine starts: whatever is there, it is not followed. */
+    /* Whatever is there, it is not followed. */
     spell(path, folder, name);
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
     file = fd >= 0 ? fdopen(fd, "w") : NULL;

@@ -107,7 +107,7 @@ void plan_disk_name(char *name, size_t size, const struct slice_node *node);
 
 /*
  * Slices' folders are in the folder PLAN_FOLDER of each of the two that the settings name. Sockets of machines' NICs are made by
- * QEMU: it may write to the slice's folder in PLAN_SOCKETS, and to no other.
+ * QEMU, to which the slice's folder in PLAN_SOCKETS is lent for that, and no other.
  */
 #define PLAN_FOLDER "slices"
 #define PLAN_SOCKETS "sockets"

@@ -1,23 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A slice's folders. Each file is called NODE.REST; node names have no dots. */
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "manager/reconcile_internal.h"
-
-/* A folder of QEMU's, where there can be any. */
-static int give_folder(const char *folder, struct error *error)
-{
-    const struct passwd *user = getpwnam(VM_USER);
-
-    if (user && chown(folder, user->pw_uid, user->pw_gid))
-        return error_set(error, errno, "The folder %.150s cannot be given to " VM_USER ": %s.", folder,
-                         strerror(errno));
-    return 0;
-}
 
 int files_make(struct job *job, struct error *error)
 {
@@ -25,8 +13,6 @@ int files_make(struct job *job, struct error *error)
 
     if (!code)
         code = marks_make_folder(job->sockets, error);
-    if (!code)
-        code = give_folder(job->sockets, error);
     return code ? code : marks_make_folder(job->state, error);
 }
 

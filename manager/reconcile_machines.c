@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "manager/console_log.h"
 #include "manager/disk.h"
 #include "manager/reconcile_internal.h"
 #include "manager/seed.h"
@@ -127,9 +126,7 @@ int machines_make(struct job *job, struct error *error)
     int code = 0;
 
     for (unsigned i = 0; i < job->plan->n_machines && !code; i++)
-        if (is_right(job, &job->plan->machines[i]))
-            console_log_bound(job->plan->machines[i].spec.console, CONSOLE_LOG_SIZE_MAX, NULL);
-        else
+        if (!is_right(job, &job->plan->machines[i]))
             code = start(job, &job->plan->machines[i], error);
     return code;
 }

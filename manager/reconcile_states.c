@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "manager/console_log.h"
 #include "manager/reconcile_internal.h"
 
 /* Names of slices, each once. */
@@ -236,6 +237,9 @@ int reconcile_states(struct reconciler *reconciler, const struct slice_wish *wis
     if (!plan)
         return error_set(error, failure.code, "%s", failure.text);
     look_around(&view);
+    /* Whoever watches over machines comes by here often enough to watch over their logs, too. */
+    for (unsigned i = 0; i < plan->n_machines; i++)
+        console_log_bound(plan->machines[i].spec.console, CONSOLE_LOG_SIZE_MAX, NULL);
     for (unsigned i = 0; i < wish->slice->n_nodes; i++) {
         const struct slice_node *node = &wish->slice->nodes[i];
         struct node_state state = {.node = node->name, .state = "running"};

@@ -105,6 +105,7 @@ struct vm_driver {
  */
 void vm_reserve_descriptors(void);
 
+/* A process uses one of libvirt's two, and not the other one. */
 extern const struct vm_driver vm_libvirt, vm_libvirt_system, vm_fake;
 
 /* Whether KVM runs guests here: /dev/kvm opens, and the CPU has what it needs (vmx, svm). 'why' (may be NULL) says why not. */
@@ -125,6 +126,9 @@ int vm_give_file(const char *path, struct error *error);
 /* Lets VM_USER make files in a folder, but change no others there; and takes that back, but not the files. */
 int vm_lend_folder(const char *path, struct error *error);
 void vm_take_back_folder(const char *path);
+
+/* If VM_USER cannot read the file 'path', makes a copy in 'folder' and 'path' that of the copy. */
+int vm_make_readable(char path[SLICE_PATH_SIZE], const char *folder, struct error *error);
 
 /* The description of a machine for libvirt, XML, to be freed; NULL: there is no memory. */
 char *vm_xml(const struct vm_spec *spec);

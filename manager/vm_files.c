@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "manager/command.h"
 #include "manager/vm.h"
 
 int vm_give_file(const char *path, struct error *error)
@@ -54,4 +56,22 @@ int vm_lend_folder(const char *path, struct error *error)
 void vm_take_back_folder(const char *path)
 {
     set_folder(path, getegid(), 0755);
+}
+
+int vm_make_readable(char path[SLICE_PATH_SIZE], const char *folder, struct error *error)
+{
+    const char *const test[] = {"test", "-r", path, NULL};
+    const char *base = strrchr(path, '/');
+    char copy[SLICE_PATH_SIZE];
+    int code;
+
+    if (access(path, R_OK) || !command_run_with(&(struct command){.words = test, .user = VM_USER}, NULL))
+        return 0; /* what nobody can read, QEMU tells */
+    if (snprintf(copy, sizeof copy, "%s/%s", folder, base ? base + 1 : path) >= (int)sizeof copy)
+        return error_set(error, ENAMETOOLONG, "A copy of %.100s would have too long a name.", path);
+    /* Only a copy that differs is made anew. */
+    code = command_run((const char *[]){"install", "-C", "-m", "644", path, copy, NULL}, error);
+    if (!code)
+        strcpy(path, copy);
+    return code;
 }

@@ -6,8 +6,9 @@
  *
  * QEMU runs as VM_USER, behind its system call filter. libvirt would give every file that a machine uses to that user, the
  * kernel and the images of others, too ("dynamic ownership"); so it does not, and who makes a file for QEMU uses
- * vm_give_file(). The sockets of console and agent are made by libvirt, as root; those of NICs by QEMU itself, to which their
- * folder is lent until it has made them: long before the guest runs.
+ * vm_give_file(). A kernel that the user cannot read, in somebody's home, is copied. The sockets of console and agent are made
+ * by libvirt, as root; those of NICs by QEMU itself, to which their folder is lent until it has made them: long before the
+ * guest runs.
  *
  * Machines are defined, and then started: one that has ended is still there to be seen as stopped. In the manager's folder
  * under /run they do not outlast the host's next boot.
@@ -43,7 +44,7 @@ static const char configuration[] = "stdio_handler = \"file\"\n"
 
 struct vms {
     virConnectPtr connection;
-    int timer; /* wakes the event loop */
+    char folder[SLICE_PATH_SIZE]; /* "": there is none of our own */
 };
 
 static pthread_t loop_thread;
@@ -170,8 +171,13 @@ static int embedded_open(struct vms **result, const char *folder, struct error *
     code = write_configuration(folder, error);
     if (code)
         return code;
+    /* It warns, each time, of what we ask for on purpose, and of memory that is not shared, though it is. Unless somebody wants it: */
+    setenv("LIBVIRT_DEBUG", "error", 0);
     snprintf(uri, sizeof uri, "qemu:///embed?root=%s", folder);
-    return open_uri(result, uri, folder, error);
+    code = open_uri(result, uri, folder, error);
+    if (!code)
+        snprintf((*result)->folder, sizeof(*result)->folder, "%s", folder);
+    return code;
 }
 
 static int system_open(struct vms **result, const char *folder, struct error *error)
@@ -264,20 +270,13 @@ static int create(virDomainPtr domain, const struct vm_spec *spec, struct error 
     return code;
 }
 
-static int libvirt_start(struct vms *vms, const struct vm_spec *spec, struct error *error)
+/* Defines a machine, and starts it. */
+static int define(struct vms *vms, const struct vm_spec *spec, struct error *error)
 {
+    char *xml = vm_xml(spec);
     virDomainPtr domain;
-    char *xml;
     int code;
 
-    if (libvirt_state(vms, spec->name) == VM_RUNNING)
-        return error_set(error, EEXIST, "Machine %s runs already.", spec->name);
-    code = libvirt_stop(vms, spec->name, error);
-    if (!code)
-        code = vm_give_file(spec->console, error);
-    if (code)
-        return code;
-    xml = vm_xml(spec);
     if (!xml)
         return error_set(error, ENOMEM, "There is no memory to describe machine %s.", spec->name);
     domain = virDomainDefineXML(vms->connection, xml);
@@ -287,6 +286,23 @@ static int libvirt_start(struct vms *vms, const struct vm_spec *spec, struct err
     code = create(domain, spec, error);
     virDomainFree(domain);
     return code;
+}
+
+static int libvirt_start(struct vms *vms, const struct vm_spec *spec, struct error *error)
+{
+    struct vm_spec readable = *spec;
+    int code;
+
+    if (libvirt_state(vms, spec->name) == VM_RUNNING)
+        return error_set(error, EEXIST, "Machine %s runs already.", spec->name);
+    code = libvirt_stop(vms, spec->name, error);
+    if (!code)
+        code = vm_give_file(spec->console, error);
+    if (!code && vms->folder[0] && spec->kernel[0])
+        code = vm_make_readable(readable.kernel, vms->folder, error);
+    if (!code && vms->folder[0] && spec->kernel[0])
+        code = vm_make_readable(readable.initrd, vms->folder, error);
+    return code ? code : define(vms, &readable, error);
 }
 
 static int libvirt_list(struct vms *vms, void (*found)(const char *name, void *argument), void *argument,

@@ -2,17 +2,26 @@
 /* Machines' drivers, the real one and the fake, by the same cases; and what libvirt is told. */
 #include <errno.h>
 #include <ftw.h>
+#include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "manager/command.h"
 #include "manager/vm.h"
 
 static char folder[] = "/tmp/vm-test.XXXXXX";
@@ -76,6 +85,75 @@ static void machines_come_and_go(const struct vm_driver *driver)
 static void libvirt(void **state)
 {
     machines_come_and_go(&vm_libvirt);
+}
+
+/* The system's libvirtd, but with folders of its own, in a mount name space of this thread and its children. */
+static pid_t start_libvirtd(void)
+{
+    static const char *const folders[] = {"/run", "/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt",
+                                          "/var/log/libvirt"};
+    struct sockaddr_un notify = {.sun_family = AF_UNIX, .sun_path = "/run/notify"};
+    char said[256] = "";
+    FILE *file;
+    pid_t pid;
+    int fd;
+
+    assert_return_code(unshare(CLONE_NEWNS), errno);
+    assert_return_code(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), errno);
+    for (unsigned i = 0; i < sizeof folders / sizeof *folders; i++)
+        assert_return_code(mount("tmpfs", folders[i], "tmpfs", 0, "mode=755"), errno);
+    file = fopen("/etc/libvirt/qemu.conf", "w");
+    fputs("stdio_handler = \"file\"\ncgroup_controllers = []\nsecurity_driver = \"none\"\n", file);
+    assert_int_equal(fclose(file), 0);
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_return_code(bind(fd, (struct sockaddr *)&notify, sizeof notify), errno);
+    pid = fork();
+    if (!pid) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        setenv("NOTIFY_SOCKET", notify.sun_path, 1);
+        if (freopen("/dev/null", "w", stderr))
+            execlp("libvirtd", "libvirtd", NULL);
+        _exit(127);
+    }
+    while (!strstr(said, "READY=1")) {
+        struct pollfd ready = {.fd = fd, .events = POLLIN};
+
+        assert_int_equal(poll(&ready, 1, 60000), 1);
+        memset(said, 0, sizeof said);
+        assert_true(recv(fd, said, sizeof said - 1, 0) > 0);
+    }
+    close(fd);
+    return pid;
+}
+
+/* Machines of others are none of ours. */
+static void leaves_others_alone(void)
+{
+    static const char xml[] = "<domain type='qemu'><name>other.machine</name><memory>65536</memory>"
+                              "<os><type>hvm</type></os></domain>";
+    const char *const define[] = {"virsh", "-c", "qemu:///system", "define", "/run/other.xml", NULL};
+    FILE *file = fopen("/run/other.xml", "w");
+    struct error error = {0};
+    struct vms *vms;
+
+    fputs(xml, file);
+    assert_int_equal(fclose(file), 0);
+    must(command_run(define, &error), &error);
+    must(vm_libvirt_system.open(&vms, NULL, &error), &error);
+    assert_int_equal(count_all(&vm_libvirt_system, vms), 0);
+    assert_int_equal(vm_libvirt_system.stop(vms, "other.machine", &error), EPERM);
+    assert_string_equal(error.text, "Machine other.machine is somebody else's: it was not made by vnode.");
+    vm_libvirt_system.close(vms);
+}
+
+static void libvirt_of_the_system(void **state)
+{
+    pid_t pid = start_libvirtd();
+
+    machines_come_and_go(&vm_libvirt_system);
+    leaves_others_alone();
+    kill(pid, SIGTERM);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
 static void fake(void **state)
@@ -159,7 +237,8 @@ static int remove_folder(void **state)
     return nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-int main(void)
+/* "system" as an argument: that case alone, since a process in which QEMU's driver was embedded finds no other one any more. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(descriptions),
@@ -167,6 +246,10 @@ int main(void)
         cmocka_unit_test(libvirt),
         cmocka_unit_test(machines_outlive_their_manager),
     };
+    const struct CMUnitTest system_tests[] = {
+        cmocka_unit_test(libvirt_of_the_system),
+    };
 
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return argc > 1 ? cmocka_run_group_tests(system_tests, make_folder, remove_folder)
+                    : cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
