@@ -167,6 +167,9 @@ static int start(struct capture *capture)
 
     if (code)
         return code;
+    capture->port = cli_port_name(capture->cli, capture->port, &code);
+    if (!capture->port)
+        return code;
     if (strlen(capture->port) >= sizeof request.name)
         return cli_fail(EXIT_REFUSED, "There is no port '%s'; 'vnode port list' shows the ports.",
                         capture->port);

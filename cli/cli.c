@@ -116,15 +116,28 @@ static int compare_entries(const void *one, const void *other)
     return strcmp(((const struct port_entry *)one)->name, ((const struct port_entry *)other)->name);
 }
 
-static int find_port(const char *name, void *argument)
+static const struct port_entry *find_entry(const struct port_list *list, const char *name)
 {
-    const struct port_list *list = argument;
-    struct port_entry wanted, *found;
+    const struct port_entry *found;
+    struct port_entry wanted;
+    char *first, *second;
 
     if (strlen(name) >= sizeof wanted.name)
-        return -1;
+        return NULL;
     strcpy(wanted.name, name);
     found = bsearch(&wanted, list->entries, list->n, sizeof wanted, compare_entries);
+    first = strchr(wanted.name, ':');
+    second = first ? strchr(first + 1, ':') : NULL;
+    if (found || !second || strchr(second + 1, ':'))
+        return found;
+    *first = *second = '.';
+    return bsearch(&wanted, list->entries, list->n, sizeof wanted, compare_entries);
+}
+
+static int find_port(const char *name, void *argument)
+{
+    const struct port_entry *found = find_entry(argument, name);
+
     return found ? found->id : -1;
 }
 
@@ -159,6 +172,19 @@ const struct rule_text_ports *cli_ports(struct cli *cli, int *code)
     list->text_ports = (struct rule_text_ports){find_port, list};
     cli->ports = list;
     return &list->text_ports;
+}
+
+const char *cli_port_name(struct cli *cli, const char *text, int *code)
+{
+    const struct port_entry *found;
+
+    *code = EXIT_OK;
+    if (!strchr(text, ':'))
+        return text;
+    if (!cli_ports(cli, code))
+        return NULL;
+    found = find_entry(cli->ports, text);
+    return found ? found->name : text;
 }
 
 static void remove_arguments(int *argc, char **argv, int first, int n)

@@ -121,6 +121,12 @@ void cli_print_json(const json_t *json);
 const struct rule_text_ports *cli_ports(struct cli *cli, int *code);
 
 /*
+ * The name of the fast path's port that 'text' means: a port that is called so, or else, for SLICE:NODE:INTERFACE, the one called
+ * SLICE.NODE.INTERFACE. 'text' itself when there is none. NULL: the failure has been told, '*code' says how.
+ */
+const char *cli_port_name(struct cli *cli, const char *text, int *code);
+
+/*
  * Takes the option 'name' with its value out of the arguments. 1: found, 0: not there, -1: its value is
  * missing.
  */

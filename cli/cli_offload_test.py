@@ -134,6 +134,14 @@ class Offload(CommandLineTest):
         self.assertGreaterEqual(self.json("moves")["begun"], 2)
         self.assertIn("p99", self.vnode("moves"))
 
+    def test_ports_of_slices_are_also_named_like_nodes(self):
+        self.vnode("port", "add", "red.c.eth0", "vhost=/run/vm3.sock", "slice=red")
+        self.vnode("offload", "off", "--port", "red:c:eth0")
+        modes = {port["port"]: port["mode"] for port in self.json("offload", "show")["ports"]}
+        self.assertEqual((modes["red.c.eth0"], modes["vm1"]), ("off", "inherit"))
+        self.assertEqual(self.json("flows", "--port", "red:c:eth0"), [])
+        self.vnode("flows", "--port", "red:c:eth1", code=1, says="'red:c:eth1'")
+
     def test_parameters(self):
         self.vnode("offload", "set", "promote=5000", "table=100", "moves=50", "orphans=5s")
         show = self.json("offload", "show")

@@ -31,6 +31,27 @@ class CommandLine(CommandLineTest):
         self.vnode("port", "del", "vm1", code=1, says="no port 'vm1'")
         self.vnode("port", "show", "vm1", code=1, says="no port 'vm1'")
 
+    def test_ports_of_slices_are_also_named_like_nodes(self):
+        self.add_ports()
+        for name in ("demo.a.eth0", "demo.b.eth0", "demo:b:eth0"):
+            self.vnode("port", "add", name, "vhost=/run/%s.sock" % name)
+        self.assertEqual(self.json("port", "show", "demo:a:eth0")["name"], "demo.a.eth0")
+        self.assertEqual(self.json("port", "show", "demo:b:eth0")["name"], "demo:b:eth0")
+        self.vnode("port", "set", "demo:a:eth0", "rate=1Mbit")
+        self.assertEqual(self.json("port", "show", "demo.a.eth0")["rate"], 1000000)
+        self.assertEqual([port["name"] for port in self.json("stats", "demo:a:eth0")], ["demo.a.eth0"])
+        path = os.path.join(self.directory.name, "x.pcapng")
+        self.vnode("capture", "demo:a:eth0", "-w", path, "-c", "3")
+        with open(path, "rb") as file:
+            self.assertIn(b"demo.a.eth0", file.read())
+        self.vnode("rule", "add", "in=demo:a:eth0 actions=output:up")
+        self.assertEqual([rule["in"] for rule in self.json("rule", "list", "--port", "demo:a:eth0")], ["demo.a.eth0"])
+        self.assertEqual(self.json("trace", "in=demo:a:eth0", "arp")["in"], "demo.a.eth0")
+        for name in ("demo:a:eth1", "demo:a", "demo:a:eth0:", "vm1:"):
+            self.vnode("port", "show", name, code=1, says="no port '%s'" % name)
+        self.vnode("port", "del", "demo:a:eth0")
+        self.vnode("port", "show", "demo.a.eth0", code=1, says="no port 'demo.a.eth0'")
+
     def test_rates_of_ports(self):
         self.add_ports()
         names = ("rate", "burst", "rate_out", "burst_out")

@@ -21,6 +21,8 @@
     "demote=RATE             ... and takes it back when it was below this one (default 100) ...\n"          \
     "hold=TIME               ... for so long: 10s, 500ms (default 10s)\n"
 
+#define PORT_HELP "The port of a slice's interface may be written SLICE:NODE:INTERFACE.\n"
+
 #define SLICE_HELP \
     "Which slice: by its name, or by its file: -t FILE, or else the only *.vn.yml in the folder.\n"
 
@@ -72,14 +74,14 @@ const struct command commands[] = {
      command_port_add},
     {"port del", "NAME", "Remove a port and the rules that name it", NULL, command_port_del},
     {"port list", "", "List the ports", NULL, command_port_list},
-    {"port show", "NAME", "Show all about a port", NULL, command_port_show},
+    {"port show", "NAME", "Show all about a port", PORT_HELP, command_port_show},
     {"port set", "NAME [rate=RATE] [burst=BYTES] [rate_out=RATE] [burst_out=BYTES]", "Limit the rate of a port",
      "rate=RATE       what its guest or uplink may send: 500Mbit, 2.5Gbit, each per second; none: no limit\n"
      "burst=BYTES     what it may send at once before that counts: 256KiB; none: as much as the rate gives in\n"
      "                10 ms (out: 200 ms), and at least 128 KiB\n"
      "rate_out=RATE   what may be sent to it, by all others together; what is more is dropped (tx-rate)\n"
      "burst_out=BYTES as burst\n"
-     "A guest that has sent too much waits, and loses nothing. What is left out stays as it is.\n",
+     "A guest that has sent too much waits, and loses nothing. What is left out stays as it is.\n" PORT_HELP,
      command_port_set},
     {"rule add", "RULE | -f FILE", "Add a rule, or all rules of a file ('-': standard input)",
      RULE_HELP "A file has a rule on each line; empty lines and what stands behind '#' are passed over.\n",
@@ -93,7 +95,7 @@ const struct command commands[] = {
      "--slice S, --port P     only those whose input port belongs to slice S, or is port P\n"
      "--watch                 again each second, until Ctrl-C\n"
      "--ovs                   spelled as 'ovs-appctl dpctl/dump-flows' spells its flows\n"
-     "PACKETS and BYTES are what the fast path forwarded by the rule; ONLOAD is what went to the vSwitch.\n",
+     "PACKETS and BYTES are what the fast path forwarded by the rule; ONLOAD is what went to the vSwitch.\n" PORT_HELP,
      command_flows},
     {"offload show", "", "Show the offload modes, limits and counts", NULL, command_offload_show},
     {"offload on", "[--slice S | --port P | --rule ID] [PARAMETER=VALUE]...", "Offload rules at once",
@@ -121,19 +123,19 @@ const struct command commands[] = {
      "What is over quota stays onload, and is tried again.\n",
      command_slice_set},
     {"moves", "", "Show how rules moved into the fast path, and how long it took", NULL, command_moves},
-    {"stats", "[PORT]", "Show the ports' counters", NULL, command_stats},
+    {"stats", "[PORT]", "Show the ports' counters", PORT_HELP, command_stats},
     {"perf", "", "Show what the workers spend their time on", NULL, command_perf},
     {"drops", "", "Show how many packets were dropped, and why", NULL, command_drops},
     {"trace", "in=PORT (hex:DIGITS | [FIELD=VALUE]... [size=N])", "Tell what would happen to a packet, and why",
      "The packet is given by its bytes, or by fields as in a rule (see 'vnode rule add --help'); what is\n"
      "not given has a default. Nothing is sent and no counter changes.\n"
-     "  vnode trace in=vm1 tcp ip_src=10.0.0.1 ip_dst=10.0.0.2 l4_dst=80\n",
+     "  vnode trace in=vm1 tcp ip_src=10.0.0.1 ip_dst=10.0.0.2 l4_dst=80\n" PORT_HELP,
      command_trace},
     {"capture", "PORT -w FILE|- [-s BYTES] [-c COUNT]", "Write the packets of a port to a pcapng file",
      "-w FILE         the file; '-': standard output, for example into 'tcpdump -r -' or 'wireshark -k -i -'\n"
      "-s BYTES        keep that much of each packet (default: all)\n"
      "-c COUNT        end after that many packets (default: with Ctrl-C)\n"
-     "Packets that the reader is too slow for are left out and counted; the port is not slowed down.\n",
+     "Packets that the reader is too slow for are left out and counted; the port is not slowed down.\n" PORT_HELP,
      command_capture},
     {"version", "", "Show the versions of this program and the fast path", NULL, command_version},
     {"eval", "[--quick] [--guests vm|loadgen] [--json FILE] [--output DIRECTORY] [OPTION]...",

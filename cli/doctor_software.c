@@ -218,7 +218,7 @@ static void look_at_image(const char *root, struct capability *capability)
     }
     capability_found(capability, CAPABILITY_FALLBACK, "the small guest is not built");
     capability_mend(capability, "Only virtual machines with images of their own can be.",
-                    "ninja -C build guest-image/guest-kernel");
+                    "ninja -C build guest-image/guest-kernel install");
 }
 
 const struct doctor_check doctor_software[] = {

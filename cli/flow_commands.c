@@ -280,6 +280,11 @@ int command_flows(struct cli *cli, int argc, char **argv)
 
     if (argc || slices < 0 || ports < 0 || (offloaded && onload))
         return cli_usage(cli);
+    if (ports) {
+        port = cli_port_name(cli, port, &code);
+        if (!port)
+            return code;
+    }
     if (offloaded || onload)
         add_argument(&view, "state", offloaded ? "offloaded" : "onload");
     if (slices)

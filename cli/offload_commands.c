@@ -90,7 +90,13 @@ static int put_scope(struct cli *cli, struct change *change, int *argc, char **a
         if (found < 0 || (found && scope) || (found && i == 2 && !rules))
             return cli_usage(cli);
         if (found) {
+            int code = EXIT_OK;
+
             scope = names[i] + 2;
+            if (!strcmp(scope, "port"))
+                value = cli_port_name(cli, value, &code);
+            if (code)
+                return code;
             change_put(change, "scope", "%s:%s", scope, value);
             if (strlen(value) > 80)
                 return cli_fail(EXIT_USAGE, "The %s '%.80s...' cannot be: that is too long.", scope, value);

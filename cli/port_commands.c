@@ -108,13 +108,17 @@ int command_port_del(struct cli *cli, int argc, char **argv)
 {
     struct message_port_name port;
     struct message_ok ok;
+    const char *name;
     int code;
 
     if (argc != 1)
         return cli_usage(cli);
-    if (strlen(argv[0]) >= sizeof port.name)
-        return cli_fail(EXIT_REFUSED, "There is no port '%s'; 'vnode port list' shows the ports.", argv[0]);
-    strcpy(port.name, argv[0]);
+    name = cli_port_name(cli, argv[0], &code);
+    if (!name)
+        return code;
+    if (strlen(name) >= sizeof port.name)
+        return cli_fail(EXIT_REFUSED, "There is no port '%s'; 'vnode port list' shows the ports.", name);
+    strcpy(port.name, name);
     code = cli_connect(cli);
     if (code)
         return code;
@@ -153,13 +157,17 @@ static int put_limit(struct cli *cli, struct change *change, const char *word)
 int command_port_set(struct cli *cli, int argc, char **argv)
 {
     struct change change = {0};
-    int code = EXIT_OK;
+    const char *name;
+    int code;
 
     if (argc < 2)
         return cli_usage(cli);
-    if (strlen(argv[0]) >= PORT_NAME_SIZE)
-        return cli_fail(EXIT_REFUSED, "There is no port '%s'; 'vnode port list' shows the ports.", argv[0]);
-    change_put(&change, "port", "%s", argv[0]);
+    name = cli_port_name(cli, argv[0], &code);
+    if (!name)
+        return code;
+    if (strlen(name) >= PORT_NAME_SIZE)
+        return cli_fail(EXIT_REFUSED, "There is no port '%s'; 'vnode port list' shows the ports.", name);
+    change_put(&change, "port", "%s", name);
     for (int i = 1; i < argc && !code; i++)
         code = put_limit(cli, &change, argv[i]);
     return code ? code : change_send(cli, "port/set", &change);
@@ -246,12 +254,16 @@ static void print_object(const json_t *object, int indent)
 
 int command_port_show(struct cli *cli, int argc, char **argv)
 {
+    const char *name;
     json_t *port;
     int code;
 
     if (argc != 1)
         return cli_usage(cli);
-    port = cli_query(cli, "port/show", "port", argv[0], &code);
+    name = cli_port_name(cli, argv[0], &code);
+    if (!name)
+        return code;
+    port = cli_query(cli, "port/show", "port", name, &code);
     if (!port)
         return code;
     if (cli->json)

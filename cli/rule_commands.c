@@ -337,6 +337,8 @@ int command_rule_list(struct cli *cli, int argc, char **argv)
     if (found < 0 || argc)
         return cli_usage(cli);
     code = cli_connect(cli);
+    if (!code && found)
+        argument.value = cli_port_name(cli, argument.value, &code);
     if (code)
         return code;
     argument.size = found ? strlen(argument.value) : 0;

@@ -143,9 +143,17 @@ static int show(struct cli *cli, const char *question, const char *name, const c
 
 int command_stats(struct cli *cli, int argc, char **argv)
 {
+    const char *port = NULL;
+    int code;
+
     if (argc > 1)
         return cli_usage(cli);
-    return show(cli, "stats/show", argc ? "port" : NULL, argc ? argv[0] : NULL, print_stats);
+    if (argc) {
+        port = cli_port_name(cli, argv[0], &code);
+        if (!port)
+            return code;
+    }
+    return show(cli, "stats/show", port ? "port" : NULL, port, print_stats);
 }
 
 int command_perf(struct cli *cli, int argc, char **argv)

@@ -150,5 +150,7 @@ int command_trace(struct cli *cli, int argc, char **argv)
         code = parse_word(&question, argv[i]);
     if (!code)
         code = make_frame(cli, &question, frame);
+    if (!code)
+        question.port = cli_port_name(cli, question.port, &code);
     return code ? code : ask(cli, question.port, frame);
 }

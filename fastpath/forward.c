@@ -336,8 +336,7 @@ static struct demands survey(struct worker *worker, struct receive_queue *queue,
     } else {
         counters->rx_packets += n;
         counters->rx_bytes += n_bytes;
-        if (unlikely(has_gso))
-            onload_note_gso(queue);
+        onload_begin(queue, has_gso != 0);
         if (unlikely(atomic_load_explicit(&queue->rate, memory_order_relaxed) != NULL))
             take_from_bucket(worker, queue, burst, n, n_bytes);
     }

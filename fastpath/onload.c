@@ -99,7 +99,7 @@ uint16_t onload_allowance(struct receive_queue *queue)
 {
     struct onload_state *state = &queue->onload;
     struct representor *representor = atomic_load_explicit(&queue->port->representor, memory_order_acquire);
-    uint64_t each = room_for(state->gso_polls ? FRAME_SIZE_MAX : state->size), n, now;
+    uint64_t each = room_for(state->gso_bursts ? FRAME_SIZE_MAX : state->size), n, now;
 
     n = representor ? representor_room(representor, queue->index, BURST_MAX * each) / each : BURST_MAX;
     if (!n) {
@@ -112,9 +112,6 @@ uint16_t onload_allowance(struct receive_queue *queue)
         n = BURST_MAX;
     }
     state->is_held = false;
-    /* Until onload() and onload_note_gso() say so again. */
-    state->size = 0;
-    state->gso_polls -= state->gso_polls > 0;
     return n < BURST_MAX ? (uint16_t)n : BURST_MAX;
 }
 

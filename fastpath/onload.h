@@ -22,23 +22,26 @@ void onload(struct worker *worker, struct receive_queue *queue, struct packet *c
  * are taken than find room.
  */
 #define ONLOAD_PATIENCE_US 50000
-#define ONLOAD_GSO_POLLS 64
+#define ONLOAD_GSO_BURSTS 64
 
 /* Whether there might be too little room for the next burst of 'queue', so that onload_allowance() has to be asked. */
 static inline bool onload_needs_room(const struct receive_queue *queue)
 {
-    return queue->onload.size | queue->onload.gso_polls;
+    return queue->onload.size | queue->onload.gso_bursts;
 }
 
 /* How many packets may be taken at once from 'queue', then; 0: none, the queue is held. */
 uint16_t onload_allowance(struct receive_queue *queue);
 
-/* A burst of 'queue' had packets that are to be segmented. */
-static inline void onload_note_gso(struct receive_queue *queue)
+/* A burst was taken from 'queue', with packets that are to be segmented or without; before onload() gets any of it. */
+static inline void onload_begin(struct receive_queue *queue, bool has_gso)
 {
+    queue->onload.size = 0;
     /* A NIC, which can be asked whether it is crowded, waits for nobody. */
-    if (!queue->ops->crowded)
-        queue->onload.gso_polls = ONLOAD_GSO_POLLS;
+    if (unlikely(has_gso) && !queue->ops->crowded)
+        queue->onload.gso_bursts = ONLOAD_GSO_BURSTS;
+    else
+        queue->onload.gso_bursts -= queue->onload.gso_bursts > 0;
 }
 
 /* Whether 'queue' will not be polled before '*until' (rate.h), for that reason. */

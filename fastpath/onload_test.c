@@ -229,6 +229,7 @@ static void guests_wait_for_room(void **state)
     send(bed, 1);
     assert_int_equal(onload_allowance(queue), BURST_MAX);
     assert_int_equal(counters(bed)->drops[DROP_RING_FULL], 0);
+    onload_begin(queue, false);
     assert_false(onload_needs_room(queue));
 }
 
@@ -237,14 +238,15 @@ static void room_is_kept_for_what_is_to_be_segmented(void **state)
     struct bed *bed = *state;
     struct receive_queue *queue = &bed->ports[BED_IN].receive[1];
 
-    onload_note_gso(queue);
-    for (unsigned i = 0; i < ONLOAD_GSO_POLLS; i++) {
+    onload_begin(queue, true);
+    for (unsigned i = 0; i < ONLOAD_GSO_BURSTS; i++) {
         assert_true(onload_needs_room(queue));
         assert_in_range(onload_allowance(queue), 10, 16);
+        onload_begin(queue, false);
     }
     assert_false(onload_needs_room(queue));
     bed_detach(bed, BED_IN);
-    onload_note_gso(queue);
+    onload_begin(queue, true);
     assert_int_equal(onload_allowance(queue), BURST_MAX);
     bed_attach(bed, BED_IN);
 }

@@ -45,7 +45,7 @@ struct port_counters {
 /* What a queue whose owner can wait has to do with the vSwitch's ring (onload.h). The queue's worker only. */
 struct onload_state {
     uint32_t size; /* bytes of the largest packet of the last burst that went to the vSwitch; 0: none did */
-    uint8_t gso_polls; /* for so many polls yet, packets may be as large as those that are to be segmented */
+    uint8_t gso_bursts; /* for so many bursts yet, packets may be as large as those that are to be segmented */
     bool is_held;
     uint64_t until;    /* time (rate.h) of the next look, when it is held */
     uint64_t progress; /* representor_progress() at the last look that found no room ... */

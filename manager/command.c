@@ -18,6 +18,8 @@
 #include "lib/clock.h"
 
 #define OUTPUT_SIZE 4096
+#define SPELLED_SIZE 64      /* of a command in an error, which is to have room for the rest */
+#define MESSAGE_SIZE_MAX 120
 #define WORDS_MAX 64 /* of a program that another user runs */
 
 extern char **environ;
@@ -94,23 +96,31 @@ static const char *last_line(char *output)
     return line ? line + 1 : output;
 }
 
-/* The words as one would type them, as far as they fit. */
-static const char *spell(const char *const words[], char text[100])
+/* The words as one would type them; the first ones, if they are too many. */
+static const char *spell(const char *const words[], char text[SPELLED_SIZE])
 {
     size_t size = 0;
 
     text[0] = '\0';
-    for (; *words && size < 98; words++) {
-        snprintf(text + size, 100 - size, "%s%s", size ? " " : "", *words);
-        size = strlen(text);
-    }
+    for (; *words && size < SPELLED_SIZE - 1; words++)
+        size += (size_t)snprintf(text + size, SPELLED_SIZE - size, "%s%s", size ? " " : "", *words);
+    if (*words || size >= SPELLED_SIZE)
+        strcpy(text + SPELLED_SIZE - 4, "...");
     return text;
+}
+
+/* Of a line that is too long the end, which says why. */
+static const char *end_of(const char *line)
+{
+    size_t size = strlen(line);
+
+    return size > MESSAGE_SIZE_MAX ? line + size - MESSAGE_SIZE_MAX : line;
 }
 
 /* Reads what went to standard output. */
 static int take_output(int fd, const struct command *command, struct error *error)
 {
-    char spelled[100];
+    char spelled[SPELLED_SIZE];
     ssize_t got = pread(fd, command->output, command->output_size, 0);
 
     if (got < 0)
@@ -126,7 +136,7 @@ static int take_output(int fd, const struct command *command, struct error *erro
 /* Waits for the end of a program whose standard error comes from 'fd'. */
 static int wait_for_end(const struct command *command, pid_t pid, int fd, struct error *error)
 {
-    char errors[OUTPUT_SIZE] = "", spelled[100];
+    char errors[OUTPUT_SIZE] = "", spelled[SPELLED_SIZE];
     bool in_time = read_output(fd, errors);
     int status;
 
@@ -137,16 +147,19 @@ static int wait_for_end(const struct command *command, pid_t pid, int fd, struct
     if (!in_time)
         return error_set(error, ETIMEDOUT, "'%s' was not done within %d s.", spell(command->words, spelled),
                          COMMAND_WAIT_MS / 1000);
-    if (status)
-        return error_set(error, EIO, "'%s' failed: %.120s.", spell(command->words, spelled),
-                         errors[0] ? last_line(errors) : "it does not say why");
+    if (status) {
+        const char *line = errors[0] ? last_line(errors) : "it does not say why", *end = end_of(line);
+
+        return error_set(error, EIO, "'%s' failed: %s%s.", spell(command->words, spelled), end > line ? "..." : "",
+                         end);
+    }
     return 0;
 }
 
 int command_run_with(const struct command *command, struct error *error)
 {
     int pipe_fds[2] = {-1, -1}, output = -1, code = 0;
-    char spelled[100];
+    char spelled[SPELLED_SIZE];
     pid_t pid;
 
     if (command->output)

@@ -6,11 +6,13 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "manager/command.h"
 #include "manager/vm.h"
 
+#define SECTOR_SIZE 512
 #define INFO_SIZE 65536 /* bytes of what qemu-img tells of an image; snapshots make it long */
 
 struct image {
@@ -23,8 +25,9 @@ static int refuse(const char *path, const char *why, struct error *error)
     return error_set(error, EINVAL, "The image %.100s %s.", path, why);
 }
 
-/* Takes what qemu-img tells. */
-static int take_info(const char *path, const json_t *info, struct image *image, struct error *error)
+/* Takes what qemu-img tells, for which everything that it does not know is raw; 'size' is that of the file. */
+static int take_info(const char *path, const json_t *info, off_t file_size, struct image *image,
+                     struct error *error)
 {
     const json_t *specific = json_object_get(json_object_get(info, "format-specific"), "data");
     const char *format = json_string_value(json_object_get(info, "format"));
@@ -34,6 +37,8 @@ static int take_info(const char *path, const json_t *info, struct image *image, 
         return refuse(path, "is empty, or no image", error);
     if (strcmp(format, "qcow2") != 0 && strcmp(format, "raw") != 0)
         return refuse(path, "is neither qcow2 nor raw; convert it by 'qemu-img convert -O qcow2'", error);
+    if (!strcmp(format, "raw") && file_size % SECTOR_SIZE)
+        return refuse(path, "is no image: it is no qcow2 file, nor are there whole sectors in it", error);
     if (json_object_get(info, "backing-filename") || json_object_get(info, "full-backing-filename"))
         return refuse(path, "leans on a backing file; make it whole by 'qemu-img convert -O qcow2'", error);
     if (json_object_get(specific, "data-file"))
@@ -51,10 +56,11 @@ static int look_at(const char *path, struct image *image, struct error *error)
     static char output[INFO_SIZE];
     const char *const words[] = {"qemu-img", "info", "--output=json", path, NULL};
     const char *const readable[] = {"test", "-r", path, NULL};
+    struct stat status;
     json_t *info;
     int code;
 
-    if (access(path, F_OK))
+    if (stat(path, &status))
         return error_set(error, errno, "The image %.100s cannot be opened: %s.", path, strerror(errno));
     code = command_run_with(&(struct command){.words = readable, .user = VM_USER}, error);
     if (code == EIO)
@@ -70,7 +76,7 @@ static int look_at(const char *path, struct image *image, struct error *error)
     if (code)
         return code;
     info = json_loads(output, 0, NULL);
-    code = take_info(path, info, image, error);
+    code = take_info(path, info, status.st_size, image, error);
     json_decref(info);
     return code;
 }

@@ -151,6 +151,8 @@ static void bad_images(void **state)
     refuses(vmdk, 0, EINVAL, "neither qcow2 nor raw");
     refuses(split, 0, EINVAL, "data in another file");
     refuses(empty, 0, EINVAL, "is empty");
+    write_text(empty, "Dear aunt,", 10);
+    refuses(empty, 0, EINVAL, "is no image");
     refuses(broken, 0, EIO, "qemu-img");
     refuses(secret, 0, EACCES, "cannot be read by the user libvirt-qemu");
     refuses("/tmp", 0, EIO, "qemu-img");

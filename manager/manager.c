@@ -393,6 +393,10 @@ static void fill_settings(struct manager *manager)
     };
     if (!settings->reconcile.hardware)
         log_warning("machines are emulated, which is slow: %s", why);
+    if (access(config->vm.kernel, R_OK) || access(config->vm.initrd, R_OK))
+        log_warning("machines need images of their own, for the small guest is not at %s and %s: 'ninja -C build "
+                    "guest-image/guest-kernel' builds it, 'ninja -C build install' installs it",
+                    config->vm.kernel, config->vm.initrd);
     settings->tell = tell;
     settings->argument = manager;
 }

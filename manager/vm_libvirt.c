@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "manager/vm.h"
 
@@ -213,8 +214,18 @@ static enum vm_state libvirt_state(struct vms *vms, const char *name)
     return state == VIR_DOMAIN_RUNNING || state == VIR_DOMAIN_PAUSED ? VM_RUNNING : VM_STOPPED;
 }
 
+/* libvirt keeps them for ever, and nobody would come for them. */
+static void remove_log(const struct vms *vms, const char *name)
+{
+    char path[SLICE_PATH_SIZE + VM_NAME_SIZE + sizeof "/log/qemu/.log"];
+
+    snprintf(path, sizeof path, "%s/log/qemu/%s.log", vms->folder, name);
+    if (*vms->folder)
+        unlink(path);
+}
+
 /* Ends a domain, if it runs, and forgets it. */
-static int forget(virDomainPtr domain, struct error *error)
+static int forget(const struct vms *vms, virDomainPtr domain, struct error *error)
 {
     const char *name = virDomainGetName(domain);
 
@@ -224,6 +235,7 @@ static int forget(virDomainPtr domain, struct error *error)
         return fail(error, EIO, "Machine cannot be ended:", name);
     if (virDomainIsPersistent(domain) == 1 && virDomainUndefine(domain))
         return fail(error, EIO, "Machine cannot be forgotten:", name);
+    remove_log(vms, name);
     return 0;
 }
 
@@ -234,7 +246,7 @@ static int libvirt_stop(struct vms *vms, const char *name, struct error *error)
 
     if (!domain)
         return 0;
-    code = forget(domain, error);
+    code = forget(vms, domain, error);
     virDomainFree(domain);
     return code;
 }
@@ -258,15 +270,17 @@ static int lend_folders(const struct vm_spec *spec, bool lend, struct error *err
 }
 
 /* Starts a domain that is defined, or forgets it. */
-static int create(virDomainPtr domain, const struct vm_spec *spec, struct error *error)
+static int create(const struct vms *vms, virDomainPtr domain, const struct vm_spec *spec, struct error *error)
 {
     int code = lend_folders(spec, true, error);
 
     if (!code && virDomainCreate(domain))
         code = fail(error, EIO, "Machine cannot be started:", spec->name);
     lend_folders(spec, false, NULL);
-    if (code)
+    if (code) {
         virDomainUndefine(domain);
+        remove_log(vms, spec->name); /* the error has its end */
+    }
     return code;
 }
 
@@ -283,7 +297,7 @@ static int define(struct vms *vms, const struct vm_spec *spec, struct error *err
     free(xml);
     if (!domain)
         return fail(error, EINVAL, "Machine cannot be described:", spec->name);
-    code = create(domain, spec, error);
+    code = create(vms, domain, spec, error);
     virDomainFree(domain);
     return code;
 }

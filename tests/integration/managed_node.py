@@ -11,7 +11,9 @@
 
 Each case has a node of its own, in a network namespace and with a /run that nobody else sees, and has to leave nothing that runs.
 """
+import contextlib
 import functools
+import glob
 import json
 import os
 import select
@@ -139,11 +141,23 @@ class ManagedNode:
         """What slices have left."""
         folders = [os.path.join(top, "slices", name) for top in (RUN, self.state) if os.path.exists(os.path.join(top, "slices"))
                    for name in os.listdir(os.path.join(top, "slices"))]
+        folders += [path for where in ("sockets", "libvirt/log/qemu") for path in glob.glob(f"{RUN}/{where}/*")]
         interfaces = [line.split(":")[1].split("@")[0].strip() for line in run("ip -o link show").splitlines()]
         return {"namespaces": run("ip netns list").split(), "bridges": self.vsctl("list-br").split(), "folders": folders,
                 "ports": [port["name"] for port in self.json("port", "list")], "rules": self.json("rule", "list"),
                 "interfaces": [name for name in interfaces if name not in ("lo", "ovs-netdev", "ovs-system")],
-                "slices": [entry["slice"] for entry in self.json("list")]}
+                "machines": sorted(self.machines()), "slices": [entry["slice"] for entry in self.json("list")]}
+
+    @staticmethod
+    def machines():
+        """The process of each machine that libvirt in the manager has started, by name; whether or not it still runs."""
+        pids = {}
+        for path in glob.glob(f"{RUN}/libvirt/run/qemu/*.pid"):
+            name = os.path.basename(path).removesuffix(".pid")
+            with contextlib.suppress(FileNotFoundError, ValueError), open(path, encoding="ascii") as file:
+                pids[name] = int(file.read())
+        pids.pop("driver", None)  # the manager itself
+        return pids
 
     def check_nothing_left(self):
         def left():
@@ -151,15 +165,25 @@ class ManagedNode:
         # The kernel removes a namespace's interfaces on its own, and does not tell when it has.
         wait_until(lambda: not left(), 10, lambda: f"something is left: {left()}")
 
+    @staticmethod
+    def written_pid(name):
+        """Of a daemon, as its file says; 0: there is none."""
+        try:
+            with open(f"{RUN}/{name}.pid", encoding="ascii") as file:
+                return int(file.read().split()[0])
+        except (FileNotFoundError, IndexError):
+            return 0
+
     def close(self):
         """Ends all that runs, however the case ended."""
         if self.manager and self.manager.poll() is None:
             self.kill()
-        for name in DAEMONS:
+        for pid in [*map(self.written_pid, DAEMONS), *self.machines().values()]:
             try:
-                with open(f"{RUN}/{name}.pid", encoding="ascii") as file:
-                    process = os.pidfd_open(int(file.read().split()[0]))
-            except (FileNotFoundError, ProcessLookupError, IndexError):
+                process = os.pidfd_open(pid) if pid else None
+            except ProcessLookupError:
+                process = None
+            if process is None:
                 continue
             signal.pidfd_send_signal(process, signal.SIGKILL)
             select.select([process], [], [], 10)
