@@ -18,7 +18,7 @@
 #include "lib/clock.h"
 
 #define OUTPUT_SIZE 4096
-#define SPELLED_SIZE 64      /* of a command in an error, which is to have room for the rest */
+#define SPELLED_SIZE 64 /* of a command in an error, which is to have room for the rest */
 #define MESSAGE_SIZE_MAX 120
 #define WORDS_MAX 64 /* of a program that another user runs */
 
@@ -150,8 +150,8 @@ static int wait_for_end(const struct command *command, pid_t pid, int fd, struct
     if (status) {
         const char *line = errors[0] ? last_line(errors) : "it does not say why", *end = end_of(line);
 
-        return error_set(error, EIO, "'%s' failed: %s%s.", spell(command->words, spelled), end > line ? "..." : "",
-                         end);
+        return error_set(error, EIO, "'%s' failed: %s%s.", spell(command->words, spelled),
+                         end > line ? "..." : "", end);
     }
     return 0;
 }
