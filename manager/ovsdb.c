@@ -291,6 +291,11 @@ static int check_results(const struct ovsdb *db, const json_t *results, struct e
         const char *what = json_string_value(json_object_get(result, "error"));
         const char *details = json_string_value(json_object_get(result, "details"));
 
+        if (what &&
+            !strcmp(what, "I/O error")) /* RFC 7047, 4.1.3 and 5.1: of the server, when it writes its file */
+            return error_set(error, EIO,
+                             "The database at %s cannot be written: %.120s. Is there room on its disk?",
+                             db->remote, details ? details : what);
         if (what)
             return error_set(error, EINVAL, "The database at %s refuses a transaction: %.60s (%.120s).",
                              db->remote, what, details ? details : "no details");

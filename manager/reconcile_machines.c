@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Virtual machines. A mark NODE.machine has the fingerprint with which the machine was started. */
+/* Virtual machines. A mark NODE.machine has the fingerprint with which the machine was started; it is empty until it was. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,9 +115,11 @@ static int start(struct job *job, struct plan_machine *machine, struct error *er
     vm_numa_node(machine->spec.cpu_pin, machine->spec.numa_node);
     code = make_disks(machine, error);
     if (!code)
-        code = mark_write(job->run, mark, machine->fingerprint, error);
+        code = mark_write(job->run, mark, "", error);
     if (!code)
         code = driver_of(job)->start(job->reconciler->vms, &machine->spec, error);
+    if (!code)
+        code = mark_write(job->run, mark, machine->fingerprint, error);
     return job_blame("Node", machine->node->name, code, error);
 }
 

@@ -52,7 +52,8 @@ def full_disks_are_told(scene, node):
         filler = f"{node.state}/filler"
         fill(filler)
         refused(node, with_image(image), "o space left")
-        refused(node, PAIR.replace("pair", "other").replace("10.9", "10.8"), "o space left")
+        refused(node, "# " + "long " * 4000 + "\n" + PAIR.replace("pair", "other").replace("10.9", "10.8"),
+                "cannot be written", "room on its disk")
         node.await_state("pair", "running")
         os.unlink(filler)
         node.deploy(PAIR.replace("links:", "  c: {kind: netns}\nlinks:"))

@@ -21,6 +21,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 
 from harness import Failure, build_path, run_cases, wait_until
 from network import enter_private_network, run
@@ -69,16 +70,27 @@ class ManagedNode:
         """Starts the manager; returns when it says that all is ready."""
         notify = self.scene.listen("notify", socket.SOCK_DGRAM)
         try:
-            notify.settimeout(READY_SECONDS_MAX)
             self.manager = self.scene.start("manager", self.command(), {"NOTIFY_SOCKET": notify.getsockname()})
-            while b"READY=1" not in notify.recv(4096).split(b"\n"):
-                pass
-        except TimeoutError:
-            raise Failure(f"vnode-manager is not ready after {READY_SECONDS_MAX} s") from None
+            self.await_ready(notify)
         finally:
             os.unlink(notify.getsockname())
             notify.close()
         return self
+
+    def await_ready(self, notify):
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        end = os.pidfd_open(self.manager.pid)
+        said = b""
+        try:
+            while b"READY=1" not in said.split(b"\n"):
+                ready = select.select([notify, end], [], [], max(0, deadline - time.monotonic()))[0]
+                if not ready:
+                    raise Failure(f"vnode-manager is not ready after {READY_SECONDS_MAX} s")
+                if notify not in ready:
+                    raise Failure("vnode-manager ended before it was ready")
+                said = notify.recv(4096)
+        finally:
+            os.close(end)
 
     def command(self, *words):
         return [build_path("manager/vnode-manager"), "--config", self.config, *words]
