@@ -22,7 +22,7 @@
 
 #define FRAME_SIZE 1514
 #define WINDOW 30 /* frames under way at most: a sender has 32 buffers */
-#define TRIES 5
+#define TRIES 20
 
 static struct guest_pair pair;
 
