@@ -130,6 +130,13 @@ void vm_take_back_folder(const char *path);
 /* If VM_USER cannot read the file 'path', makes a copy in 'folder' and 'path' that of the copy. */
 int vm_make_readable(char path[SLICE_PATH_SIZE], const char *folder, struct error *error);
 
+/*
+ * Removes what an embedded libvirt keeps about machines whose process is not there; to be called before it is opened. When we were
+ * killed while it started one, it would wait half a minute for that one's monitor, and let nobody end it; without its file
+ * it takes the machine for one that has stopped.
+ */
+void vm_remove_remains(const char *folder);
+
 /* The description of a machine for libvirt, XML, to be freed; NULL: there is no memory. */
 char *vm_xml(const struct vm_spec *spec);
 

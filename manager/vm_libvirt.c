@@ -17,7 +17,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <libgen.h>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
@@ -160,46 +159,6 @@ static int open_uri(struct vms **result, const char *uri, const char *where, str
     return 0;
 }
 
-/* Whether the process of the pid file has become QEMU, and has not ended. */
-static bool is_qemu(const char *pid_path)
-{
-    char link[32], program[SLICE_PATH_SIZE];
-    FILE *file = fopen(pid_path, "re");
-    ssize_t size = -1;
-    int pid = 0;
-
-    if (file && fscanf(file, "%d", &pid) == 1) {
-        snprintf(link, sizeof link, "/proc/%d/exe", pid);
-        size = readlink(link, program, sizeof program - 1);
-    }
-    if (file)
-        fclose(file);
-    program[size > 0 ? size : 0] = '\0';
-    return strstr(program, "/qemu-");
-}
-
-/*
- * When we were killed while libvirt started a machine, there may be a file that says that it runs, and no process. libvirt would
- * wait half a minute for its monitor, and let nobody end it; without the file it takes the machine for one that has stopped.
- */
-static void forget_unborn(const char *folder)
-{
-    char path[SLICE_PATH_SIZE + 32];
-    glob_t found;
-
-    snprintf(path, sizeof path, "%s/run/qemu/*.xml", folder);
-    if (glob(path, 0, NULL, &found))
-        return;
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        int size = (int)(strlen(found.gl_pathv[i]) - strlen(".xml"));
-
-        if (snprintf(path, sizeof path, "%.*s.pid", size, found.gl_pathv[i]) < (int)sizeof path &&
-            !is_qemu(path))
-            unlink(found.gl_pathv[i]);
-    }
-    globfree(&found);
-}
-
 static int embedded_open(struct vms **result, const char *folder, struct error *error)
 {
     char uri[SLICE_PATH_SIZE + 32];
@@ -215,7 +174,7 @@ static int embedded_open(struct vms **result, const char *folder, struct error *
         return code;
     /* It warns, each time, of what we ask for on purpose, and of memory that is not shared, though it is. Unless somebody wants it: */
     setenv("LIBVIRT_DEBUG", "error", 0);
-    forget_unborn(folder);
+    vm_remove_remains(folder);
     snprintf(uri, sizeof uri, "qemu:///embed?root=%s", folder);
     code = open_uri(result, uri, folder, error);
     if (!code)

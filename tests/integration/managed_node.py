@@ -153,7 +153,7 @@ class ManagedNode:
         """What slices have left."""
         folders = [os.path.join(top, "slices", name) for top in (RUN, self.state) if os.path.exists(os.path.join(top, "slices"))
                    for name in os.listdir(os.path.join(top, "slices"))]
-        folders += [path for where in ("sockets", "libvirt/log/qemu") for path in glob.glob(f"{RUN}/{where}/*")]
+        folders += [path for where in ("sockets/", "libvirt/log/qemu/", "libvirt/lib/qemu/domain-") for path in glob.glob(f"{RUN}/{where}*")]
         interfaces = [line.split(":")[1].split("@")[0].strip() for line in run("ip -o link show").splitlines()]
         return {"namespaces": run("ip netns list").split(), "bridges": self.vsctl("list-br").split(), "folders": folders,
                 "ports": [port["name"] for port in self.json("port", "list")], "rules": self.json("rule", "list"),
