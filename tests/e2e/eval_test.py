@@ -4,12 +4,10 @@
 import json
 import os
 import subprocess
-import sys
 import time
 
-from harness import Failure, run_cases
+from harness import Failure, build_path, run_cases
 
-EVAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../bench/eval")
 SECONDS_MAX = 360  # of a loaded machine; on one that has nothing else to do it is less than half a minute, or a minute
 KEYS = {"guests", "guest_kind", "ports", "path", "direction", "mtu", "gbps", "host_cpu_percent", "retransmits", "lost"}
 DIRECTIONS = ("send", "receive")
@@ -24,7 +22,7 @@ def left_behind():
 def evaluate(scene, kind):
     """The rows, by (guests, ports, path, direction, MTU). The evaluation itself fails when packets take another path than is said."""
     output = scene.path("output")
-    process = scene.start("eval", [sys.executable, EVAL, "--quick", "--guests", kind, "--output", output])
+    process = scene.start("eval", [build_path("cli/vnode"), "eval", "--quick", "--guests", kind, "--output", output])
     start = time.monotonic()
     try:
         status = process.wait(SECONDS_MAX)
