@@ -374,11 +374,13 @@ static void *run(void *argument)
             keeper->ready_told = true;
             keeper->settings.tell(&(struct keeper_message){.kind = KEEPER_READY}, keeper->settings.argument);
         }
-        if (able && clock_ms() >= keeper->look_at_ms) {
+        if (able && clock_ms() >= keeper->look_at_ms)
             look_at_nodes(keeper);
-            if (next_due(keeper))
-                continue;
-        }
+        /* Our own writes take in whatever the server has told meanwhile, and nothing wakes us for that again. */
+        if (able)
+            compare_rows(keeper);
+        if (able && next_due(keeper))
+            continue;
         await_event(keeper, able);
     }
     return NULL;
