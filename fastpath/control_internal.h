@@ -117,6 +117,9 @@ json_t *query_answer(const struct message_query *query, struct error *error);
 /* The argument's value as text, or NULL when it is not there or too long for 'room'. */
 const char *query_argument(const struct message_query *query, const char *name, char *text, size_t room);
 
+/* Whether an argument is called 'name', whatever it says. */
+bool query_has_argument(const struct message_query *query, const char *name);
+
 /* Looks a port up by name: 0, or ENOENT. */
 int control_port(const char *name, uint16_t *port, struct error *error);
 

@@ -58,12 +58,9 @@ static int number_argument(const struct message_query *change, const char *name,
 {
     uint64_t value = OFFLOAD_KEEP;
     char text[16];
-    bool given = false;
 
-    for (unsigned i = 0; i < change->n_arguments; i++)
-        given |= !strcmp(change->arguments[i].name, name);
     *number = OFFLOAD_KEEP;
-    if (!given)
+    if (!query_has_argument(change, name))
         return 0;
     if (!query_argument(change, name, text, sizeof text))
         text[0] = '\0';

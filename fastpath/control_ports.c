@@ -12,12 +12,10 @@ static int number_argument(const struct message_query *change, const char *name,
     char text[24];
 
     *number = PORT_RATE_KEEP;
-    for (unsigned i = 0; i < change->n_arguments; i++) {
-        if (strcmp(change->arguments[i].name, name))
-            continue;
-        if (!query_argument(change, name, text, sizeof text) || !number_parse(text, INT64_MAX, number))
-            return error_set(error, EINVAL, "'%s' is a number; 0 takes the limit away.", name);
-    }
+    if (!query_has_argument(change, name))
+        return 0;
+    if (!query_argument(change, name, text, sizeof text) || !number_parse(text, INT64_MAX, number))
+        return error_set(error, EINVAL, "'%s' is a number; 0 takes the limit away.", name);
     return 0;
 }
 

@@ -21,6 +21,14 @@ const char *query_argument(const struct message_query *query, const char *name, 
     return NULL;
 }
 
+bool query_has_argument(const struct message_query *query, const char *name)
+{
+    for (unsigned i = 0; i < query->n_arguments; i++)
+        if (!strcmp(query->arguments[i].name, name))
+            return true;
+    return false;
+}
+
 int query_port(const struct message_query *query, const char *name, uint16_t *port, struct error *error)
 {
     char text[PORT_NAME_SIZE];

@@ -128,7 +128,7 @@ void onload(struct worker *worker, struct receive_queue *queue, struct packet *c
         context.counters->drops[DROP_NO_RULE] += n;
         return;
     }
-    if (!queue->ops->crowded)
+    if (onload_can_wait(queue))
         queue->onload.size = largest(packets, n);
     while (begin < n) {
         uint16_t end = begin, sent;

@@ -33,12 +33,17 @@ static inline bool onload_needs_room(const struct receive_queue *queue)
 /* How many packets may be taken at once from 'queue', then; 0: none, the queue is held. */
 uint16_t onload_allowance(struct receive_queue *queue);
 
+/* Whether whoever sends by 'queue' can wait; a NIC, which can be asked whether it is crowded, waits for nobody. */
+static inline bool onload_can_wait(const struct receive_queue *queue)
+{
+    return !queue->ops->crowded;
+}
+
 /* A burst was taken from 'queue', with packets that are to be segmented or without; before onload() gets any of it. */
 static inline void onload_begin(struct receive_queue *queue, bool has_gso)
 {
     queue->onload.size = 0;
-    /* A NIC, which can be asked whether it is crowded, waits for nobody. */
-    if (unlikely(has_gso) && !queue->ops->crowded)
+    if (unlikely(has_gso) && onload_can_wait(queue))
         queue->onload.gso_bursts = ONLOAD_GSO_BURSTS;
     else
         queue->onload.gso_bursts -= queue->onload.gso_bursts > 0;

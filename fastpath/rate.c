@@ -33,7 +33,6 @@ uint64_t rate_ns(uint64_t units)
 
 void rate_bucket_init(struct rate_bucket *bucket, uint64_t rate, uint64_t burst, uint64_t now)
 {
-    bucket->rate = rate;
     bucket->burst = burst;
     bucket->byte_cost = (uint64_t)(((unsigned __int128)rate_clock.hz * RATE_UNITS_PER_TICK * 8 << 32) / rate);
     bucket->tolerance = (int64_t)rate_cost(bucket, burst);

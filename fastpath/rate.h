@@ -47,7 +47,6 @@ uint64_t rate_ns(uint64_t units);
 
 struct rate_bucket {
     /* set once */
-    uint64_t rate;      /* bit/s */
     uint64_t burst;     /* bytes */
     uint64_t byte_cost; /* the time of a byte, in 2^-32 units */
     int64_t tolerance;  /* the time of 'burst', in units */

@@ -13,10 +13,10 @@
 /* The stages of about one burst in this many are timed. */
 #define SAMPLED_BURSTS 256
 
-/* Whether 'queue' is held, until '*until' at least. */
+/* Whether 'queue' is held, until '*until' at least. In the order in which worker_poll() asks: the first that holds it is the one to wait for. */
 static inline bool is_held(const struct receive_queue *queue, uint64_t *until)
 {
-    return rate_in_holds(queue, until) || onload_holds(queue, until);
+    return onload_holds(queue, until) || rate_in_holds(queue, until);
 }
 
 /* Gets what 'queue' will receive next on its way into the cache, and the buffers it will probably be sent into. */
@@ -92,12 +92,13 @@ uint32_t worker_poll(struct worker *worker, const struct poll_list *list)
         if (unlikely(atomic_load_explicit(&queue->moves, memory_order_relaxed) != NULL) &&
             move_look(queue, rte_rdtsc()))
             continue;
-        if (unlikely(rate != NULL))
-            most = rate_in_allowance(rate, queue, worker_counters(worker, queue->port));
-        if (unlikely(onload_needs_room(queue)) && most) {
-            uint16_t n_fit = onload_allowance(queue);
+        if (unlikely(onload_needs_room(queue)))
+            most = onload_allowance(queue);
+        /* Last: what the bucket allows has to be taken. */
+        if (unlikely(rate != NULL) && most) {
+            uint16_t n_paid = rate_in_allowance(rate, queue, worker_counters(worker, queue->port));
 
-            most = n_fit < most ? n_fit : most;
+            most = n_paid < most ? n_paid : most;
         }
         if (most && atomic_load_explicit(&queue->ready, memory_order_acquire))
             n += poll_queue(worker, list, i, most);
