@@ -245,7 +245,12 @@ class CommandLine(CommandLineTest):
                                   text=True, check=True).stdout
         self.assertEqual(len([line for line in text.splitlines() if not line.startswith("\t")]), 3)
         self.assertIn("1700000000.000000", text)
+        with open(path, "rb") as file:
+            captured = file.read()
         self.vnode("capture", "nobody", "-w", path, code=1, says="nobody")
+        with open(path, "rb") as file:
+            self.assertEqual(file.read(), captured)
+        self.vnode("capture", "vm1", "-w", path + "/none", code=1, says="Cannot write")
         self.vnode("capture", "vm1", code=2, says="Usage")
 
     def test_capture_ends_with_its_port_and_with_a_signal(self):
