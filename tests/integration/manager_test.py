@@ -53,6 +53,13 @@ def slices_come_and_go(scene, node):
 
 def what_cannot_be_is_refused(scene, node):
     node.vnode("list", code=3, says="start vnode-manager")
+    for words, sentence in ((["--bogus"], "--bogus is no option, or lacks its value; see --help."),
+                            (["--config"], "--config is no option, or lacks its value; see --help."),
+                            (["now"], "now is not understood; see --help."),
+                            (["--check", "--down"], "--check and --down exclude each other; see --help.")):
+        done = subprocess.run(node.command(*words), capture_output=True, text=True, check=False, timeout=20)
+        if done.returncode != 2 or sentence not in done.stderr:
+            raise Failure(f"vnode-manager {words}: status {done.returncode}: {done.stderr}")
     node.configure("capacity: {overcommit: 1, reserv: 1GiB}\n")
     done = subprocess.run(node.command(), capture_output=True, text=True, check=False, timeout=20)
     if done.returncode != 2 or f"{node.config}:4:27: capacity has no key 'reserv'; did you mean 'reserve'?" not in done.stderr:
