@@ -38,7 +38,7 @@ const struct command commands[] = {
      "  vnode graph demo.vn.yml | dot -Tsvg > demo.svg\n", command_graph},
     {"plan", "[-t FILE]", "Tell what deploying a slice file would create, change and remove",
      "Changes nothing. " SLICE_HELP "Exit code 4: there is no room for it.\n", command_plan},
-    {"deploy", "[-t FILE] [--dry-run] [--reserve]", "Make a slice run, or a running one what its file says now",
+    {"deploy", "[-t FILE] [--dry-run | --reserve]", "Make a slice run, or a running one what its file says now",
      "All or nothing: when it fails, what ran before runs again. Ends when all nodes run.\n" SLICE_HELP
      "--dry-run       as 'vnode plan'\n"
      "--reserve       keeps the slice's resources for it, and starts nothing\n"
