@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Commands about one node of a slice: start, stop, restart, exec, console. */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "cli/console.h"
@@ -64,8 +66,8 @@ static json_t *look_up(struct cli *cli, const struct slice_choice *choice, const
             found = json_incref(entry);
     }
     if (!found)
-        *code = cli_fail(EXIT_REFUSED, "Slice %s has no node %s; 'vnode inspect %s' shows its nodes.", name, node,
-                         name);
+        *code = cli_fail(EXIT_REFUSED, "Slice %s has no node %s; 'vnode inspect %s' shows its nodes.", name,
+                         node, name);
     json_decref(slice);
     return found;
 }
@@ -82,16 +84,38 @@ static int check_runs(const char *argument, const json_t *node)
     return EXIT_OK;
 }
 
+/* The signals by which a user ends a command, unless they are ignored, for the one in the machine; -1: there is no descriptor. */
+static int take_signals(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    sigset_t signals;
+    int fd;
+
+    sigemptyset(&signals);
+    for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct sigaction action;
+
+        if (!sigaction(numbers[i], NULL, &action) && action.sa_handler != SIG_IGN)
+            sigaddset(&signals, numbers[i]);
+    }
+    fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd >= 0)
+        sigprocmask(SIG_BLOCK, &signals, NULL);
+    return fd;
+}
+
 /* In a machine, by its guest agent. The command's status is ours. */
 static int exec_in_machine(const char *path, const char *const words[])
 {
     struct guest_exec_result result;
     struct guest_agent *agent;
     struct error error;
-    int code;
+    int code, signals;
 
     if (guest_agent_open(&agent, path, AGENT_WAIT_MS, &error))
         return cli_fail(EXIT_REFUSED, "%s", error.text);
+    signals = take_signals();
+    guest_agent_pass_signals(agent, signals);
     if (guest_agent_exec(agent, words, 0, &result, &error)) {
         code = cli_fail(EXIT_REFUSED, "%s", error.text);
     } else {
@@ -103,6 +127,8 @@ static int exec_in_machine(const char *path, const char *const words[])
         guest_exec_result_free(&result);
     }
     guest_agent_close(agent);
+    if (signals >= 0)
+        close(signals);
     return code;
 }
 

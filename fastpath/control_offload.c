@@ -95,8 +95,8 @@ static int set_rule(const char *id_text, const char *mode, struct error *error)
     if (!pin && (!mode || strcmp(mode, "unpin")))
         return rule || id >> 63
                    ? error_set(error, EINVAL, "Of a vSwitch's rule only 'pin' and 'unpin' can be set.")
-                   : error_set(error, ENOENT, "There is no rule %" PRIu64 "; 'vnode rule list' shows the rules.",
-                               id);
+                   : error_set(error, ENOENT,
+                               "There is no rule %" PRIu64 "; 'vnode rule list' shows the rules.", id);
     return offload_pin(id, pin, error);
 }
 
