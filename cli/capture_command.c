@@ -254,8 +254,6 @@ int command_capture(struct cli *cli, int argc, char **argv)
 
     capture.cli = cli;
     code = parse_arguments(&capture, &argc, argv, &file);
-    if (!code)
-        code = open_output(&capture, file);
     if (code)
         return code;
     sigemptyset(&signals);
@@ -265,6 +263,8 @@ int command_capture(struct cli *cli, int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     capture.signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
     code = start(&capture);
+    if (!code)
+        code = open_output(&capture, file); /* not before: what the file holds goes by that */
     if (!code) {
         pcapng_write_start(capture.stream, capture.port, capture.snap_size);
         code = run(&capture);
@@ -274,7 +274,7 @@ int command_capture(struct cli *cli, int argc, char **argv)
     if (capture.doorbell_fd >= 0)
         close(capture.doorbell_fd);
     close(capture.signal_fd);
-    if (capture.stream != stdout)
+    if (capture.stream && capture.stream != stdout)
         fclose(capture.stream);
     return code;
 }

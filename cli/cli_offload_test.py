@@ -152,6 +152,9 @@ class Offload(CommandLineTest):
         self.vnode("offload", "set", "--port", "vm1", "demote=inherit")
         self.assertIsNone(self.json("offload", "show")["ports"][0]["demote"])
         self.vnode("offload", "set", "moves=0", code=1, says="move")
+        for parameter in ("table=7", "moves=7", "orphans=7s"):
+            self.vnode("offload", "set", "--slice", "red", "demote=1k", parameter, code=2, says=f"'{parameter}' is a parameter of the node only")
+        self.assertEqual(self.json("offload", "show")["moves_max"], 50)
 
     def test_usage(self):
         self.vnode("offload", "set", code=2, says="Usage")
@@ -167,6 +170,7 @@ class Offload(CommandLineTest):
         self.vnode("offload", "pin", code=2, says="Usage")
         self.vnode("offload", "pin", "x", code=2, says="'x'")
         self.vnode("offload", "pin", "77", code=1, says="77")
+        self.vnode("offload", "on", "--rule", "77", code=1, says="There is no rule 77; 'vnode rule list'")
         self.vnode("offload", "why", "77", code=1, says="77")
         self.vnode("slice", "set", "red", code=2, says="Usage")
         self.vnode("slice", "set", "red", "rules=x", code=2, says="rules=x")

@@ -108,6 +108,18 @@ class CommandLine(CommandLineTest):
             self.assertIn(self.directory.name + "/none", result.stderr)
             self.assertIn("start vnode-fastpath", result.stderr)
 
+    def test_one_slice_is_meant(self):
+        path = os.path.join(self.directory.name, "x.vn.yml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("name: x\nnodes: {a: {kind: netns}}\n")
+        for line in (f"destroy --slice y -t {path}", f"destroy y -t {path}", "destroy y --slice y", "exec y:a --slice x -- true",
+                     f"stop y:a -t {path}", f"console a --slice y -t {path}", f"plan -t {path} --reserve", f"plan -t {path} --dry-run",
+                     f"deploy -t {path} --dry-run --reserve"):
+            self.vnode(*line.split(), code=2, says="Usage: vnode " + line.split()[0])
+        for line in (f"destroy -t {path}", "destroy --slice y", "exec a --slice y -- true --slice z", f"plan -t {path}",
+                     f"deploy -t {path} --dry-run"):
+            self.vnode(*line.split(), code=3, says="start vnode-manager")
+
     def test_the_environment_names_the_socket(self):
         result = subprocess.run([VNODE, "port", "list"], env={"VNODE_SOCKET": self.socket}, capture_output=True,
                                 check=False)
@@ -245,7 +257,12 @@ class CommandLine(CommandLineTest):
                                   text=True, check=True).stdout
         self.assertEqual(len([line for line in text.splitlines() if not line.startswith("\t")]), 3)
         self.assertIn("1700000000.000000", text)
+        with open(path, "rb") as file:
+            captured = file.read()
         self.vnode("capture", "nobody", "-w", path, code=1, says="nobody")
+        with open(path, "rb") as file:
+            self.assertEqual(file.read(), captured)
+        self.vnode("capture", "vm1", "-w", path + "/none", code=1, says="Cannot write")
         self.vnode("capture", "vm1", code=2, says="Usage")
 
     def test_capture_ends_with_its_port_and_with_a_signal(self):

@@ -14,14 +14,14 @@
     "          encap_vxlan(eth_src=MAC,eth_dst=MAC,ip_src=IP,ip_dst=IP,vni=N[,udp_dst=N][,ttl=N][,tos=N])\n" \
     "The rule with the highest priority (0 to 65535, default 32768) counts.\n"
 
+#define PORT_HELP "The port of a slice's interface may be written SLICE:NODE:INTERFACE.\n"
+
 #define OFFLOAD_HELP                                                                                        \
     "Without a scope the whole node is meant. The smallest scope that says something counts: rule, port,\n" \
-    "slice, node.\n"                                                                                        \
+    "slice, node.\n" PORT_HELP                                                                              \
     "promote=RATE            mode auto offloads a rule at that rate: 1000, 1kpps (default 1000)\n"          \
     "demote=RATE             ... and takes it back when it was below this one (default 100) ...\n"          \
     "hold=TIME               ... for so long: 10s, 500ms (default 10s)\n"
-
-#define PORT_HELP "The port of a slice's interface may be written SLICE:NODE:INTERFACE.\n"
 
 #define SLICE_HELP \
     "Which slice: by its name, or by its file: -t FILE, or else the only *.vn.yml in the folder.\n"
@@ -38,9 +38,9 @@ const struct command commands[] = {
      "  vnode graph demo.vn.yml | dot -Tsvg > demo.svg\n", command_graph},
     {"plan", "[-t FILE]", "Tell what deploying a slice file would create, change and remove",
      "Changes nothing. " SLICE_HELP "Exit code 4: there is no room for it.\n", command_plan},
-    {"deploy", "[-t FILE] [--dry-run] [--reserve]", "Make a slice run, or a running one what its file says now",
-     "All or nothing: when it fails, what ran before runs again. Ends when all nodes run.\n" SLICE_HELP
-     "--dry-run       as 'vnode plan'\n"
+    {"deploy", "[-t FILE] [--dry-run | --reserve]", "Make a slice run, or a running one what its file says now",
+     "All or nothing: when it fails, what ran before runs again. Ends when all nodes run; after Ctrl-C the manager\n"
+     "goes on.\n" SLICE_HELP "--dry-run       as 'vnode plan'\n"
      "--reserve       keeps the slice's resources for it, and starts nothing\n"
      "Exit code 4: there is no room for it.\n",
      command_deploy},
@@ -54,7 +54,8 @@ const struct command commands[] = {
      command_node},
     {"exec", "[SLICE:]NODE [--slice SLICE | -t FILE] -- COMMAND [ARGUMENT]...",
      "Run a command in a machine or a namespace",
-     "In a machine its guest agent runs it, without input. The command's exit status is that of vnode.\n" SLICE_HELP,
+     "In a machine its guest agent runs it, without input; what it writes is shown when it has ended, by itself or by\n"
+     "Ctrl-C. The command's exit status is that of vnode.\n" SLICE_HELP,
      command_exec},
     {"console", "[SLICE:]NODE [--slice SLICE | -t FILE] [--log]", "Be at a machine's serial console",
      "Ctrl-] leaves it.\n"
@@ -62,7 +63,7 @@ const struct command commands[] = {
      command_console},
     {"usage", "", "Show what slices are promised and use, and the daemons", NULL, command_usage},
     {"events", "[--follow] [--slice SLICE]", "Show what has happened, or happens",
-     "--follow        goes on until Ctrl-C; with it, the fast path tells of ports and rules, too\n",
+     "--follow, -f    goes on until Ctrl-C; with it, the fast path tells of ports and rules, too\n",
      command_events},
     {"port add", "NAME (vhost=PATH[,server=1] | dpdk=DEVARGS) [queues=N] [mtu=N] [slice=NAME]", "Add a port",
      "vhost=PATH      a guest, by vhost-user: connects to the socket PATH that QEMU serves, again and\n"
@@ -72,7 +73,7 @@ const struct command commands[] = {
      "mtu=N           bytes behind the Ethernet and VLAN headers (default 9000)\n"
      "slice=NAME      whose port it is: offload modes and quotas are per slice, too\n",
      command_port_add},
-    {"port del", "NAME", "Remove a port and the rules that name it", NULL, command_port_del},
+    {"port del", "NAME", "Remove a port and the rules that name it", PORT_HELP, command_port_del},
     {"port list", "", "List the ports", NULL, command_port_list},
     {"port show", "NAME", "Show all about a port", PORT_HELP, command_port_show},
     {"port set", "NAME [rate=RATE] [burst=BYTES] [rate_out=RATE] [burst_out=BYTES]", "Limit the rate of a port",
@@ -87,8 +88,8 @@ const struct command commands[] = {
      RULE_HELP "A file has a rule on each line; empty lines and what stands behind '#' are passed over.\n",
      command_rule_add},
     {"rule del", "ID... | --port NAME | --all", "Remove rules: by id, of an input port, or all",
-     "The rules forward no packet any more when the command ends.\n", command_rule_del},
-    {"rule list", "[--port NAME]", "List the rules with their counters", NULL, command_rule_list},
+     "The rules forward no packet any more when the command ends.\n" PORT_HELP, command_rule_del},
+    {"rule list", "[--port NAME]", "List the rules with their counters", PORT_HELP, command_rule_list},
     {"flows", "[--offloaded|--onload] [--slice S] [--port P] [--watch] [--ovs]",
      "List the rules of the vSwitch, the busiest first",
      "--offloaded, --onload   only those that the fast path executes, or does not\n"

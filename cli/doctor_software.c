@@ -277,8 +277,11 @@ static void look_for_fastpath(const char *root, struct capability *capability)
 
 static void look_for_manager(const char *root, struct capability *capability)
 {
+    bool installed = root_exists(root, "/usr/local/lib/systemd/system/vnode-manager.service") ||
+                     root_exists(root, "/usr/lib/systemd/system/vnode-manager.service");
+
     look_at_daemon(root, capability, "/run/vnode/manager.sock", "No slice can be deployed.",
-                   "systemctl start vnode-manager");
+                   installed ? "systemctl start vnode-manager" : "./run node");
 }
 
 static void look_for_vswitch(const char *root, struct capability *capability)

@@ -19,6 +19,7 @@ DRIVER = f"usr/lib/{MULTIARCH}/vnode/librte_net_vnode.so"
 SWITCH = "usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
 PROGRAMS = ("usr/sbin/vnode-fastpath", SWITCH, "usr/sbin/ovsdb-server", "usr/bin/qemu-system-x86_64", "usr/sbin/ip",
             "usr/sbin/ethtool")
+MANAGER_UNIT = "usr/lib/systemd/system/vnode-manager.service"
 UNIX = "Num       RefCount Protocol Flags    Type St Inode Path\n"
 
 
@@ -56,7 +57,7 @@ SERVER = {
                                     qemu_system_x86="1:7.2+dfsg-7", libvirt_daemon_driver_qemu="9.0.0-4", iproute2="6.1.0-3"),
     **{program: "#!/bin/sh\n" for program in PROGRAMS},
     QEMU_DRIVER: "", DRIVER: "",
-    "usr/share/vnode/guest-kernel": "",
+    "usr/share/vnode/guest-kernel": "", MANAGER_UNIT: "",
 }
 NEEDED = {"rights", "cpus", "memory", "netns", "tap", "veth", "fastpath", "vswitch", "driver", "ovsdb-server", "qemu",
           "libvirt", "ip"}
@@ -127,6 +128,8 @@ class Doctor(unittest.TestCase):
         self.expect(found, "cgroups", "ready", "2")
         self.expect(found, "vswitch-running", "ready", "/var/run/openvswitch/db.sock")
         self.expect(found, "manager-running", "missing", command="systemctl start vnode-manager")
+        os.unlink(os.path.join(self.directory.name, MANAGER_UNIT))
+        self.expect(self.diagnose(), "manager-running", "missing", command="./run node")
 
     def test_a_small_virtual_machine_falls_back(self):
         self.tree({"proc/cpuinfo": processors(1, "sse4_2"), "proc/meminfo": "MemAvailable: 1500000 kB\n", "dev/kvm": None,

@@ -154,6 +154,9 @@ int command_offload_set(struct cli *cli, int argc, char **argv)
             change_put(&hold, "seconds", "%" PRIu64, (number + 999) / 1000);
         else
             return cli_fail(EXIT_USAGE, "'%s' is not understood; see 'vnode offload set --help'.", word);
+        if (strcmp(change.texts[0], "node") != 0)
+            return cli_fail(EXIT_USAGE, "'%s' is a parameter of the node only; leave out --slice and --port.",
+                            word);
     }
     if (!code && change.n > 1)
         code = change_send(cli, "offload/set", &change);

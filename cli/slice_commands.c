@@ -60,14 +60,13 @@ void slice_print_done(const json_t *result)
                cli_text(result, "slice"));
 }
 
-static int deploy(struct cli *cli, int argc, char **argv, bool dry_run)
+/* The arguments are those of both commands: -t FILE. */
+static int deploy(struct cli *cli, int argc, char **argv, bool dry_run, bool reserve)
 {
-    bool reserve = cli_take_flag(&argc, argv, "--reserve");
     char path[SLICE_PATH_SIZE], name[SLICE_NAME_SIZE], *spec;
     const char *file = NULL;
     int code;
 
-    dry_run |= cli_take_flag(&argc, argv, "--dry-run");
     if (cli_take_option(&argc, argv, "-t", &file) < 0 || argc)
         return cli_usage(cli);
     code = slice_file_choose(file, path);
@@ -87,12 +86,14 @@ static int deploy(struct cli *cli, int argc, char **argv, bool dry_run)
 
 int command_plan(struct cli *cli, int argc, char **argv)
 {
-    return deploy(cli, argc, argv, true);
+    return deploy(cli, argc, argv, true, false);
 }
 
 int command_deploy(struct cli *cli, int argc, char **argv)
 {
-    return deploy(cli, argc, argv, false);
+    bool dry_run = cli_take_flag(&argc, argv, "--dry-run"), reserve = cli_take_flag(&argc, argv, "--reserve");
+
+    return dry_run && reserve ? cli_usage(cli) : deploy(cli, argc, argv, dry_run, reserve);
 }
 
 int command_destroy(struct cli *cli, int argc, char **argv)

@@ -104,7 +104,7 @@ bool slice_choice_take(struct slice_choice *choice, int *argc, char **argv)
 {
     *choice = (struct slice_choice){0};
     return cli_take_option(argc, argv, "-t", &choice->file) >= 0 &&
-           cli_take_option(argc, argv, "--slice", &choice->slice) >= 0;
+           cli_take_option(argc, argv, "--slice", &choice->slice) >= 0 && !(choice->file && choice->slice);
 }
 
 int slice_choose(const struct cli *cli, const struct slice_choice *choice, char name[SLICE_NAME_SIZE])

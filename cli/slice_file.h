@@ -27,7 +27,7 @@ struct slice_choice {
     const char *slice; /* --slice SLICE */
 };
 
-/* Takes them out of the arguments; false: a value is missing. */
+/* Takes them out of the arguments; false: a value is missing, or both are there. */
 bool slice_choice_take(struct slice_choice *choice, int *argc, char **argv);
 
 /* The name of the slice that is meant. EXIT_OK, or the failure has been told. */

@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -47,12 +46,8 @@ class Node:
         os.makedirs(self.state, 0o755, exist_ok=True)
         os.chmod(self.state, 0o755)
         driver = shutil.copy(built("pmd/librte_net_vnode.so"), self.state)
-        for file in ("guest-kernel", "guest-initrd"):
-            shutil.copy(built(f"guest-image/{file}"), self.state)
         with open(self.config, "w", encoding="utf-8") as file:
-            json.dump({"run": self.run, "state": f"{self.state}/state", "schema": os.path.join(ROOT, "schema/vnode.ovsschema"),
-                       "fastpath": {"program": built("fastpath/vnode-fastpath")}, "vswitch": {"driver": driver, **self.vswitch},
-                       "vm": {"kernel": f"{self.state}/guest-kernel", "initrd": f"{self.state}/guest-initrd"}}, file, indent=2)
+            json.dump({"run": self.run, "state": f"{self.state}/state", "vswitch": {"driver": driver, **self.vswitch}}, file, indent=2)
 
     def start(self):
         """Starts the manager, which starts the daemons; returns when all are ready."""
@@ -121,21 +116,18 @@ class Node:
         for folder in (self.run, self.state):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def remove_slice(self):
-        if self.manager and self.manager.poll() is None:
-            self.vnode("destroy", SLICE)
 
-
-def tell_what_to_try(node, output):
+def tell_what_to_try(node):
+    sudo = "sudo " if "SUDO_USER" in os.environ else ""
     print(f"""
-The slice is still there. What to try next, in this folder:
+The slice is still there. What to try next:
 
-  export VNODE_MANAGER={node.run}/manager.sock VNODE_SOCKET={node.run}/fastpath.sock
-  {os.path.relpath(built("cli/vnode"))} inspect demo
-  {os.path.relpath(built("cli/vnode"))} console demo:a             # Ctrl-] leaves it
-  {os.path.relpath(built("cli/vnode"))} exec demo:a -- ping 10.0.0.3
-  {os.path.relpath(built("cli/vnode"))} flows --watch               # in another terminal
-  {os.path.relpath(built("cli/vnode"))} offload on --slice demo     # and off
-  {os.path.relpath(built("cli/vnode"))} usage
+  alias vnode="{sudo}{built("cli/vnode")} --manager {node.run}/manager.sock --socket {node.run}/fastpath.sock"
+  vnode inspect demo
+  vnode console demo:a             # Ctrl-] leaves it
+  vnode exec demo:a -- ping -c 3 10.0.0.3
+  vnode flows --watch              # in another terminal
+  vnode offload on --slice demo    # and off
+  vnode usage
 
-Take it all down:  ./run demo --end""", file=output or sys.stdout)
+Take it all down:  ./run demo --end""")

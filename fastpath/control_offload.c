@@ -93,7 +93,10 @@ static int set_rule(const char *id_text, const char *mode, struct error *error)
     if (rule && !offload_is_managed(rule) && mode)
         return control_move_by_hand(rule, mode, error);
     if (!pin && (!mode || strcmp(mode, "unpin")))
-        return error_set(error, EINVAL, "Of a vSwitch's rule only 'pin' and 'unpin' can be set.");
+        return rule || id >> 63
+                   ? error_set(error, EINVAL, "Of a vSwitch's rule only 'pin' and 'unpin' can be set.")
+                   : error_set(error, ENOENT,
+                               "There is no rule %" PRIu64 "; 'vnode rule list' shows the rules.", id);
     return offload_pin(id, pin, error);
 }
 

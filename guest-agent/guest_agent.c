@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -31,6 +32,7 @@ struct guest_agent {
     char *line; /* what has come in and was not taken yet; grows as far as GUEST_AGENT_LINE_MAX */
     size_t size, room;
     size_t searched; /* bytes at the line's beginning in which there is no end of it */
+    int signals;     /* for the command that runs; -1: none */
 };
 
 static int no_memory(struct error *error)
@@ -48,7 +50,13 @@ int guest_agent_adopt(struct guest_agent **result, int fd, struct error *error)
         return no_memory(error);
     }
     agent->fd = fd;
+    agent->signals = -1;
     return 0;
+}
+
+void guest_agent_pass_signals(struct guest_agent *agent, int signals)
+{
+    agent->signals = signals;
 }
 
 void guest_agent_close(struct guest_agent *agent)
@@ -407,6 +415,30 @@ static int look(struct guest_agent *agent, json_int_t pid, bool *ended, struct g
     return code;
 }
 
+/* Gives the command 'pid' the signals that have come for it. */
+static int pass_signals(struct guest_agent *agent, json_int_t pid, struct error *error)
+{
+    struct signalfd_siginfo info;
+    int code = 0;
+
+    while (!code && agent->signals >= 0 && read(agent->signals, &info, sizeof info) == sizeof info) {
+        json_t *arguments =
+            json_pack("{s:s, s:[o, o]}", "path", "kill", "arg", json_sprintf("-%u", info.ssi_signo),
+                      json_sprintf("%" JSON_INTEGER_FORMAT, pid));
+        json_t *started = NULL;
+
+        code = call(agent, "guest-exec", arguments, &started, error);
+        json_decref(started);
+    }
+    return code;
+}
+
+/* Waits until the next look, or until there is a signal to be passed on. */
+static void pause_for(const struct guest_agent *agent, int64_t pause_ms)
+{
+    poll(&(struct pollfd){.fd = agent->signals, .events = POLLIN}, 1, (int)pause_ms);
+}
+
 /*
  * Waits until the next look. If that takes longer, others have their turn on the channel meanwhile: commands that run for long do not
  * keep it for themselves.
@@ -416,13 +448,13 @@ static int await_look(struct guest_agent *agent, int64_t pause_ms, struct error 
     int fd, code;
 
     if (pause_ms < TURN_MS || !agent->path[0]) {
-        poll(NULL, 0, (int)pause_ms); /* the agent does not tell by itself */
+        pause_for(agent, pause_ms); /* the agent does not tell by itself */
         return 0;
     }
     close(agent->fd);
     agent->fd = -1;
     agent->size = agent->searched = 0;
-    poll(NULL, 0, (int)pause_ms);
+    pause_for(agent, pause_ms);
     code = connect_to(agent->path, &fd, error);
     if (code)
         return code;
@@ -459,6 +491,8 @@ int guest_agent_exec(struct guest_agent *agent, const char *const words[], unsig
                              words[0], wait_ms);
         else
             code = await_look(agent, pause_ms, error);
+        if (!code)
+            code = pass_signals(agent, number, error);
         pause_ms = pause_ms * 3 / 2 < GUEST_AGENT_POLL_MAX_MS ? pause_ms * 3 / 2 : GUEST_AGENT_POLL_MAX_MS;
     }
     return code;

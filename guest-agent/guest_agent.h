@@ -60,6 +60,12 @@ void guest_agent_close(struct guest_agent *agent);
 int guest_agent_ping(struct guest_agent *agent, struct error *error);
 
 /*
+ * From now on the command that runs is given the signals that can be read from 'signals', a signalfd of the caller's that does not block; a
+ * program 'kill' in the guest does that. -1, as to begin with: none.
+ */
+void guest_agent_pass_signals(struct guest_agent *agent, int signals);
+
+/*
  * Runs 'words', ended by NULL, in the guest, with no input, and waits for its end; for 'wait_ms' at most, 0: as long as it takes. The
  * agent finds the program by its own PATH. Returns 0 and the result, whatever the status; free it with
  * guest_exec_result_free(). EINVAL: the agent refused, the sentence says why (no such program, say). ETIMEDOUT: the

@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -312,6 +314,36 @@ static void commands_have_a_deadline(void **state)
     stop(&fake);
 }
 
+static void signals_are_passed_on(void **state)
+{
+    static const char running[] = "{\"return\": {\"exited\": false}}\n";
+    struct fake fake = {
+        .replies = {SYNC, PID, running, "{\"return\": {\"pid\": 8}}\n", EXITED(", \"signal\": 2")}};
+    struct guest_exec_result result;
+    struct guest_agent *agent;
+    struct error error = {0};
+    sigset_t signals, before;
+    int fd;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &signals, &before);
+    fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    assert_true(fd >= 0);
+    start(&fake);
+    assert_int_equal(guest_agent_open(&agent, fake.path, WAIT_MS, &error), 0);
+    guest_agent_pass_signals(agent, fd);
+    assert_return_code(kill(getpid(), SIGINT), errno);
+    assert_int_equal(guest_agent_exec(agent, ls, WAIT_MS, &result, &error), 0);
+    assert_int_equal(result.status, 130);
+    assert_non_null(strstr(fake.requests[3], "{\"path\":\"kill\",\"arg\":[\"-2\",\"7\"]}"));
+    guest_exec_result_free(&result);
+    guest_agent_close(agent);
+    stop(&fake);
+    close(fd);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
 static void nobody_there(void **state)
 {
     char path[200];
@@ -374,6 +406,7 @@ int main(void)
         cmocka_unit_test(silence_and_floods),
         cmocka_unit_test(lines_are_bounded),
         cmocka_unit_test(commands_have_a_deadline),
+        cmocka_unit_test(signals_are_passed_on),
         cmocka_unit_test(nobody_there),
         cmocka_unit_test(words_are_checked),
         cmocka_unit_test(base64),

@@ -29,6 +29,12 @@ static void print_help(void)
          "SIGTERM ends the manager alone: what runs goes on, and the next manager takes it over.");
 }
 
+static int usage_error(const char *word, const char *problem)
+{
+    log_error("%s %s; see --help.", word, problem);
+    return 2;
+}
+
 /* Returns whether to go on; else '*status' is how to end. */
 static bool parse(struct options *options, int argc, char *argv[], int *status)
 {
@@ -44,6 +50,7 @@ static bool parse(struct options *options, int argc, char *argv[], int *status)
     int option;
 
     *status = EXIT_SUCCESS;
+    opterr = 0; /* we tell it ourselves */
     while ((option = getopt_long(argc, argv, "c:vh", longs, NULL)) >= 0) {
         if (option == 'c')
             options->config = optarg;
@@ -58,15 +65,15 @@ static bool parse(struct options *options, int argc, char *argv[], int *status)
         else if (option == 'h')
             print_help();
         else
-            *status = 2;
+            *status = usage_error(argv[optind - 1], "is no option, or lacks its value");
         if (*status || option == 'V' || option == 'h')
             return false;
     }
-    if (optind == argc)
-        return true;
-    log_error("'%s' is not understood; 'vnode-manager --help' tells what is", argv[optind]);
-    *status = 2;
-    return false;
+    if (optind < argc)
+        *status = usage_error(argv[optind], "is not understood");
+    else if (options->down && options->check)
+        *status = usage_error("--check", "and --down exclude each other");
+    return !*status;
 }
 
 static bool read_config(const struct options *options, struct config *config)

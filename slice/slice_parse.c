@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The language of slice files: schema/slice.md. What the items mean together is checked by slice_check.c. */
+/* The language of slice files: schema/slice.md. What the items mean together is checked by slice.c. */
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>

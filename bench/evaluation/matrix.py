@@ -54,7 +54,7 @@ def port_of(guest, guests, ports):
 def check_path(cell, passed_by):
     """Fails when the packets did not go the way that the cell says. 'passed_by': the share of them that Open vSwitch did not see."""
     if cell.path == OFFLOAD and passed_by < OFFLOADED_MIN or cell.path == ONLOAD and passed_by > ONLOADED_MAX:
-        raise BenchError(f"{cell}: {100 * passed_by:.0f} % of the packets passed Open vSwitch by; 'vnode offload reasons' tells why")
+        raise BenchError(f"{cell}: {100 * passed_by:.0f} % of the packets passed Open vSwitch by; 'vnode flows' tells the reasons")
 
 
 class Results:
@@ -63,16 +63,14 @@ class Results:
     def __init__(self, path):
         self.rows = []
         self.path = path
-        if path:
-            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-            with open(path, "w", encoding="ascii"):
-                pass
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with open(path, "w", encoding="ascii"):
+            pass
 
     def add(self, cell, kind, gbps, host_cpu_percent, retransmits, lost):
         row = {"guests": cell.guests, "guest_kind": kind, "ports": cell.ports, "path": cell.path, "direction": cell.direction,
                "mtu": cell.mtu, "gbps": round(gbps, 4), "host_cpu_percent": round(host_cpu_percent, 1),
                "retransmits": retransmits, "lost": lost}
         self.rows.append(row)
-        if self.path:
-            with open(self.path, "a", encoding="ascii") as file:
-                file.write(json.dumps(row) + "\n")
+        with open(self.path, "a", encoding="ascii") as file:
+            file.write(json.dumps(row) + "\n")

@@ -5,6 +5,7 @@ import glob
 import os
 import re
 import shlex
+import signal
 import subprocess
 
 from switch_host import HERE  # and where to find the following
@@ -101,6 +102,7 @@ def run_slice_commands(vnode, file):
     vnode("usage", "ovs-vswitchd")
     vnode("events --slice all", "slice-running")
     vnode("exec all:m -- hostname", "m")
+    interrupt_in_machine(vnode)
     vnode("console all:m --log")
     console = vnode.begin("console all:m", stdin=subprocess.PIPE)
     if console.communicate("\x1d", timeout=30) and console.returncode:
@@ -111,6 +113,20 @@ def run_slice_commands(vnode, file):
     vnode("completion bash", "complete")
     vnode("completion zsh", "compdef")
     vnode("version", "vnode")
+
+
+def interrupt_in_machine(vnode):
+    """Ctrl-C ends the command in the machine, too; what it has written until then is shown."""
+    command = vnode.begin("exec all:m -- sh -c 'echo begun; exec sleep 321'")
+    wait_until(lambda: sleeps_in_machine(vnode), 30, "the command does not run")
+    command.send_signal(signal.SIGINT)
+    printed, errors = command.communicate(timeout=30)
+    if command.returncode != 130 or printed != "begun\n" or sleeps_in_machine(vnode):
+        raise Failure(f"interrupted, 'vnode exec' ended with status {command.returncode}: {printed} {errors}")
+
+
+def sleeps_in_machine(vnode):
+    return any(line.endswith(" sleep 321") and "sh" not in line for line in vnode("exec all:m -- ps").splitlines())
 
 
 def run_offload_commands(vnode, node):

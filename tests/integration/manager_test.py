@@ -40,6 +40,7 @@ def slices_come_and_go(scene, node):
     node.vnode("exec", "pair:sw", "--", "true", code=1, says="Node pair:sw is a switch")
     node.vnode("console", "pair:a", code=1, says="only machines have a console")
     node.vnode("stop", "c", "--slice", "pair")
+    node.vnode("exec", "pair:c", "--", "true", code=1, says="Node pair:c is stopped; 'vnode start' starts it.")
     node.vnode("restart", "pair:b")
     a.wait_ping(b)
     events = [json.loads(line)["event"] for line in node.vnode("--format", "json", "events", "--slice", "pair").splitlines()]
@@ -53,6 +54,13 @@ def slices_come_and_go(scene, node):
 
 def what_cannot_be_is_refused(scene, node):
     node.vnode("list", code=3, says="start vnode-manager")
+    for words, sentence in ((["--bogus"], "--bogus is no option, or lacks its value; see --help."),
+                            (["--config"], "--config is no option, or lacks its value; see --help."),
+                            (["now"], "now is not understood; see --help."),
+                            (["--check", "--down"], "--check and --down exclude each other; see --help.")):
+        done = subprocess.run(node.command(*words), capture_output=True, text=True, check=False, timeout=20)
+        if done.returncode != 2 or sentence not in done.stderr:
+            raise Failure(f"vnode-manager {words}: status {done.returncode}: {done.stderr}")
     node.configure("capacity: {overcommit: 1, reserv: 1GiB}\n")
     done = subprocess.run(node.command(), capture_output=True, text=True, check=False, timeout=20)
     if done.returncode != 2 or f"{node.config}:4:27: capacity has no key 'reserv'; did you mean 'reserve'?" not in done.stderr:
@@ -72,6 +80,10 @@ def what_cannot_be_is_refused(scene, node):
     node.deploy("name: bad\nnodes: {a: {kind: what}}\n", code=2, says="slice.vn.yml:2:19: nodes.a has to be vm")
     node.deploy("name: bad\nnodes: {a: {kind: connector, device: nothere}, b: {kind: netns}}\nlinks: [[a, b]]\n", code=1,
                 says="nothere")
+    node.vnode("deploy", "--reserve", "-t", node.write(PAIR))
+    node.vnode("exec", "pair:a", "--", "true", code=1, says="Node pair:a does not run yet; 'vnode inspect' tells more.")
+    node.vnode("exec", "pair:x", "--", "true", code=1, says="Slice pair has no node x; 'vnode inspect pair' shows its nodes.")
+    node.vnode("destroy", "pair")
     node.vnode("inspect", "nothing", code=1, says="There is no slice nothing.")
     node.vnode("start", "nothing:a", code=1, says="There is no slice nothing.")
     node.check_nothing_left()
