@@ -20,6 +20,7 @@
 #include <libgen.h>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
+#include <poll.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <stdatomic.h>
@@ -29,10 +30,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "manager/vm.h"
 
 #define MESSAGE_SIZE_MAX 120
 #define DESCRIPTORS_RESERVED 15
+#define TAKEOVER_MS_MAX 5000
+#define TAKEOVER_LOOK_MS 2
 
 static const char configuration[] = "stdio_handler = \"file\"\n"
                                     "cgroup_controllers = []\n"
@@ -117,10 +121,34 @@ static int start_loop(struct error *error)
     return code ? error_set(error, code, "No thread can be made for libvirt: %s.", strerror(code)) : 0;
 }
 
+/*
+ * Machines that ran before are taken over by threads of libvirt's own, a job each. Nobody joins them, and when the process ends its
+ * libraries are taken down under them. No event tells when they are done.
+ */
+static void await_takeovers(struct vms *vms)
+{
+    int64_t deadline_ms = clock_ms() + TAKEOVER_MS_MAX;
+    virDomainPtr *domains = NULL;
+    int n = virConnectListAllDomains(vms->connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+
+    for (int i = 0; i < n; i++) {
+        virDomainControlInfo info;
+
+        while (!virDomainGetControlInfo(domains[i], &info, 0) &&
+               (info.state == VIR_DOMAIN_CONTROL_JOB || info.state == VIR_DOMAIN_CONTROL_OCCUPIED) &&
+               clock_ms() < deadline_ms)
+            poll(NULL, 0, TAKEOVER_LOOK_MS);
+        virDomainFree(domains[i]);
+    }
+    free(domains);
+}
+
 static void libvirt_close(struct vms *vms)
 {
     if (!vms)
         return;
+    if (vms->connection && vms->folder[0])
+        await_takeovers(vms);
     if (vms->connection)
         virConnectClose(vms->connection);
     if (n_opens && !--n_opens) {

@@ -6,6 +6,7 @@ from switch_host import make_switch  # noqa: F401, and where to find the followi
 from slices import NetnsNode, run_slice_cases
 
 BOOT_SECONDS_MAX = 180
+SHORT_LOOKS = 20  # by who ends while libvirt still takes the machines over
 SLICE = """
 name: demo
 nodes:
@@ -36,6 +37,8 @@ def machines_boot_and_outlive_a_fast_path(scene, node):
     node.deploy(SLICE)
     reach(scene, "10.0.0.1", "10.0.0.2", "10.1.0.1")
     wait_until(lambda: set(node.states(SLICE).values()) == {"running"}, 20, lambda: node.states(SLICE))
+    for _ in range(SHORT_LOOKS):
+        assert node.reconcile("list") == ["demo"]
     node.fast_path.kill()
     node.fast_path.start()
     steps = node.deploy(SLICE)
