@@ -103,8 +103,18 @@ static void look_at_flags(const char *root, struct capability *capability)
 static void look_at_kvm(const char *root, struct capability *capability)
 {
     bool intel = root_has_word(root, "/proc/cpuinfo", "vmx"), amd = root_has_word(root, "/proc/cpuinfo", "svm");
+    char command[128];
     const char *why;
 
+    if (hardware_misleads_libvirt(root, command, sizeof command)) {
+        capability_found(capability, CAPABILITY_FALLBACK, "/dev/kvm is not open to the user %s", QEMU_USER);
+        capability_mend(
+            capability,
+            "Guests are emulated, ten times slower or more; and they take minutes to start, since libvirt "
+            "probes QEMU anew for each of their devices.",
+            "%s", command);
+        return;
+    }
     if (hardware_runs_guests(root, &why)) {
         capability_found(capability, CAPABILITY_READY, "/dev/kvm opens, and the processor has %s",
                          intel ? "vmx" : "svm");

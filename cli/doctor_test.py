@@ -198,6 +198,21 @@ class Doctor(unittest.TestCase):
         self.tree({"proc/cpuinfo": processors(2, "svm"), "dev/kvm": None})
         self.expect(self.diagnose(), "kvm", "fallback", "/dev/kvm", "modprobe kvm_amd")
 
+    def test_kvm_has_to_be_open_to_qemu(self):
+        """The files are the test's own: only their group, which QEMU's user is in or not, differs."""
+        def tree(gid, mode=0o660, groups="kvm:x:{gid}:\n"):
+            self.tree({"etc/passwd": f"root:x:0:0::/root:/bin/sh\nlibvirt-qemu:x:64055:{gid}::/var/lib/libvirt:/bin/false\n",
+                       "etc/group": groups.format(gid=gid)})
+            os.chmod(os.path.join(self.directory.name, "dev/kvm"), mode)
+            return self.diagnose()
+        ours, other = os.getgid(), os.getgid() + 1
+        self.expect(tree(ours), "kvm", "ready")
+        self.expect(tree(other), "kvm", "fallback", "not open to the user libvirt-qemu",
+                    "chgrp kvm /dev/kvm && chmod 660 /dev/kvm")
+        self.expect(tree(other, groups="kvm:x:{gid}:\nmore:x:" + f"{ours}:somebody,libvirt-qemu\n"), "kvm", "ready")
+        self.expect(tree(ours, 0o600), "kvm", "fallback", "not open", "chmod 660")
+        self.expect(tree(other, 0o666), "kvm", "ready")
+
     def test_parameters_of_the_kernel_are_for_grub(self):
         self.tree({"sys/devices/system/cpu/isolated": "\n", "sys/kernel/iommu_groups/0/type": None,
                    "etc/default/grub": 'GRUB_CMDLINE_LINUX=""\n'})

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node beside any other of the machine: vnode-manager with settings of its own, and the command line as a user types it."""
+import contextlib
+import fcntl
 import glob
 import json
 import os
@@ -28,6 +30,14 @@ def vnode_words(*words):
     return [built("cli/vnode"), *words]
 
 
+def is_at(file, path):
+    """Whether an open file is the one at 'path'."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 class Node:
     """Its folders bear its name; 'Error' is what it raises; 'vswitch': settings of Open vSwitch that are not the defaults."""
 
@@ -40,6 +50,36 @@ class Node:
         self.command = [built("manager/vnode-manager"), "--config", self.config]
         self.environment = {**os.environ, "VNODE_MANAGER": f"{self.run}/manager.sock", "VNODE_SOCKET": f"{self.run}/fastpath.sock"}
         self.manager = None
+
+    @contextlib.contextmanager
+    def alone(self):
+        """Nobody else has this node meanwhile; who dies lets go of it. The file is not in the node's folders, which come and go."""
+        path = f"{self.run}.lock"
+        with self._lock(path) as lock:
+            lock.truncate(0)
+            print(os.getpid(), file=lock, flush=True)
+            try:
+                yield
+            finally:
+                os.unlink(path)
+
+    def _lock(self, path):
+        while True:
+            lock = open(path, "a+", encoding="ascii")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                with lock:
+                    lock.seek(0)
+                    pid = lock.read().strip() or "PID"
+                raise self.Error(f"Another {self.name} runs already, as process {pid}; wait for its end, or end it by 'kill -INT {pid}'.") from None
+            if is_at(lock, path):
+                return lock
+            lock.close()  # its holder has just removed it
+
+    def is_there(self):
+        """Whether somebody has left it running, or its files."""
+        return os.path.exists(self.config)
 
     def write_settings(self):
         # DPDK takes drivers only from folders into which nobody but root can write: a copy of its own.
@@ -105,7 +145,7 @@ class Node:
 
     def end(self):
         """Takes everything down, whoever started it; nothing is left but an error."""
-        if os.path.exists(self.config):
+        if self.is_there():
             done = subprocess.run([*self.command, "--down"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                                   timeout=COMMAND_SECONDS_MAX, start_new_session=True)
             if done.returncode:

@@ -162,6 +162,7 @@ control_handler *control_handler_of(unsigned type)
         [MESSAGE_STOP] = handle_stop,
         [MESSAGE_ATTACH] = control_attach,
         [MESSAGE_CHANGE] = control_change,
+        [MESSAGE_RING_CLOSE] = control_ring_close,
     };
 
     return type < MESSAGE_END ? handlers[type] : NULL;

@@ -39,6 +39,26 @@ int control_hold(struct control_client *client, uint32_t handle, void (*release)
     return 0;
 }
 
+/* Gives back what the client holds under the handle in the request; 'what' says that to people. */
+static int give_back(struct control_client *client, const struct message_header *header,
+                     struct wire_reader *body, void (*release)(uint32_t handle), const char *what,
+                     struct error *error)
+{
+    uint32_t handle = wire_get_u32(body);
+
+    for (struct control_holding **link = control_holdings(client); *link; link = &(*link)->next)
+        if ((*link)->handle == handle && (*link)->release == release) {
+            struct control_holding *holding = *link;
+
+            *link = holding->next;
+            free(holding);
+            release(handle);
+            control_reply_ok(client, header->request, 1, 0);
+            return 0;
+        }
+    return error_set(error, ENOENT, "This client has no %s with the handle %u.", what, handle);
+}
+
 int control_capture_start(struct control_client *client, const struct message_header *header,
                           struct wire_reader *body, struct error *error)
 {
@@ -65,22 +85,10 @@ int control_capture_start(struct control_client *client, const struct message_he
 int control_capture_stop(struct control_client *client, const struct message_header *header,
                          struct wire_reader *body, struct error *error)
 {
-    uint32_t handle = wire_get_u32(body);
-
-    for (struct control_holding **link = control_holdings(client); *link; link = &(*link)->next)
-        if ((*link)->handle == handle && (*link)->release == capture_stop) {
-            struct control_holding *holding = *link;
-
-            *link = holding->next;
-            free(holding);
-            capture_stop(handle);
-            control_reply_ok(client, header->request, 1, 0);
-            return 0;
-        }
-    return error_set(error, ENOENT, "This client has no capture with the handle %u.", handle);
+    return give_back(client, header, body, capture_stop, "capture", error);
 }
 
-/* The representor is the client's until it disconnects. */
+/* The representor is the client's until it closes it, or disconnects. */
 int control_ring_open(struct control_client *client, const struct message_header *header,
                       struct wire_reader *body, struct error *error)
 {
@@ -102,4 +110,10 @@ int control_ring_open(struct control_client *client, const struct message_header
                       &(struct message_rings){.handle = offer.handle, .n_queues = offer.n_queues});
     control_send(client, (const int[]){offer.memory_fd, offer.to_vswitch_fd, offer.from_vswitch_fd}, 3);
     return 0;
+}
+
+int control_ring_close(struct control_client *client, const struct message_header *header,
+                       struct wire_reader *body, struct error *error)
+{
+    return give_back(client, header, body, representor_close, "representor", error);
 }

@@ -43,7 +43,7 @@ control_handler *control_handler_of(unsigned type);
 
 control_handler control_rule_add, control_rule_remove, control_rule_flush;
 control_handler control_query, control_change;
-control_handler control_capture_start, control_capture_stop, control_ring_open;
+control_handler control_capture_start, control_capture_stop, control_ring_open, control_ring_close;
 control_handler control_attach;
 
 /* Starts a message to 'client'; there is one such message at a time. */
@@ -74,7 +74,7 @@ void control_finish_removal(void);
 /* Ends the server's main loop after this request. */
 void control_request_stop(void);
 
-/* Captures and representors that a client holds, and its being the vSwitch: given back when it goes. */
+/* Captures and representors that a client holds, and its being the vSwitch: given back when it goes, if not before. */
 struct control_holding;
 struct control_holding **control_holdings(struct control_client *client);
 

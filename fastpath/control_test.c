@@ -459,61 +459,6 @@ static void a_full_house_prefers_those_who_said_hello(void **state)
         close(fds[i]);
 }
 
-/* Opens the representor of vm1 and checks what comes with the reply. */
-static int open_rings(struct client *peer, struct error *error)
-{
-    struct message_port_name name = {"vm1"};
-    struct message_rings rings;
-    struct message reply;
-    int result;
-
-    message_put_port_name(client_begin(peer, MESSAGE_RING_OPEN), &name);
-    result = client_call(peer, &reply, error);
-    if (result)
-        return result;
-    assert_true(message_get_rings(&reply.body, &rings));
-    assert_int_equal(rings.n_queues, 1);
-    assert_int_equal(reply.n_fds, 3);
-    message_close_fds(&reply);
-    return 0;
-}
-
-static void a_client_that_goes_gives_back_what_it_holds(void **state)
-{
-    struct client *peer = connect_client();
-    struct error error;
-
-    add_port("vm1");
-    expect(open_rings(peer, &error), &error);
-    assert_int_equal(open_rings(client, &error), EBUSY);
-    client_close(peer);
-    /* The server sees the end of that connection before, or together with, this new one's HELLO. */
-    client_close(connect_client());
-    expect(open_rings(client, &error), &error);
-}
-
-static void only_its_owner_ends_a_capture(void **state)
-{
-    struct client *owner = connect_client();
-    struct message_rings rings;
-    struct message reply;
-    struct error error;
-
-    add_port("vm1");
-    message_put_capture(client_begin(owner, MESSAGE_CAPTURE_START), &(struct message_capture){0, "vm1"});
-    expect(client_call(owner, &reply, &error), &error);
-    assert_true(message_get_rings(&reply.body, &rings));
-    assert_int_equal(reply.n_fds, 2);
-    message_close_fds(&reply);
-    wire_put_u32(client_begin(client, MESSAGE_CAPTURE_STOP), rings.handle);
-    assert_int_equal(client_call(client, NULL, &error), ENOENT);
-    wire_put_u32(client_begin(owner, MESSAGE_CAPTURE_STOP), rings.handle);
-    expect(client_call(owner, NULL, &error), &error);
-    wire_put_u32(client_begin(owner, MESSAGE_CAPTURE_STOP), rings.handle);
-    assert_int_equal(client_call(owner, NULL, &error), ENOENT);
-    client_close(owner);
-}
-
 static void unknown_questions_and_ports_are_refused(void **state)
 {
     struct message_argument argument = {.name = "port", .value = "nobody", .size = 6};
@@ -582,8 +527,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(events_reach_subscribers, setup, teardown),
         cmocka_unit_test_setup_teardown(a_subscriber_that_does_not_read_is_disconnected, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_house_prefers_those_who_said_hello, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_client_that_goes_gives_back_what_it_holds, setup, teardown),
-        cmocka_unit_test_setup_teardown(only_its_owner_ends_a_capture, setup, teardown),
         cmocka_unit_test_setup_teardown(unknown_questions_and_ports_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(every_question_has_an_answer, setup, teardown),
         cmocka_unit_test(a_dead_socket_is_replaced_and_other_files_are_not),

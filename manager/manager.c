@@ -366,6 +366,7 @@ static void fill_settings(struct manager *manager)
     const struct config *config = manager->config;
     struct keeper_settings *settings = &manager->settings;
     const char *why;
+    char command[128];
 
     snprintf(manager->fastpath_socket, sizeof manager->fastpath_socket, "%s/fastpath.sock", config->run);
     if (gethostname(manager->host, sizeof manager->host - 1))
@@ -391,7 +392,12 @@ static void fill_settings(struct manager *manager)
         .hardware = vm_hardware_works(&why),
         .huge = config->hugepages,
     };
-    if (!settings->reconcile.hardware)
+    if (hardware_misleads_libvirt("", command, sizeof command))
+        log_warning(
+            "machines are emulated, and take minutes to start, since libvirt probes QEMU anew each time: /dev/kvm is there, "
+            "but not open to the user " QEMU_USER "; '%s' opens it, for a manager that is started then",
+            command);
+    else if (!settings->reconcile.hardware)
         log_warning("machines are emulated, which is slow: %s", why);
     if (access(config->vm.kernel, R_OK) || access(config->vm.initrd, R_OK))
         log_warning("machines need images of their own, for the small guest is not at %s and %s: 'ninja -C build "

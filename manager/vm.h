@@ -29,7 +29,7 @@
 #define VM_COMMAND_LINE_SIZE 2048 /* what Linux takes on x86 */
 
 /* The user as whom QEMU runs. Who makes files for it gives them to that user; parent folders have to let it through. */
-#define VM_USER "libvirt-qemu"
+#define VM_USER QEMU_USER
 
 /* An XML name space: by an element of it libvirt's machines are known to be ours. */
 #define VM_MARK "urn:vnode:machine"
@@ -108,7 +108,7 @@ void vm_reserve_descriptors(void);
 /* A process uses one of libvirt's two, and not the other one. */
 extern const struct vm_driver vm_libvirt, vm_libvirt_system, vm_fake;
 
-/* Whether KVM runs guests here: /dev/kvm opens, and the CPU has what it needs (vmx, svm). 'why' (may be NULL) says why not. */
+/* hardware_runs_guests() of this machine. */
 static inline bool vm_hardware_works(const char **why)
 {
     return hardware_runs_guests("", why);

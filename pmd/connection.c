@@ -164,20 +164,15 @@ static void forget(struct connection *connection, const struct representor *repr
             connection->requests[i].representor = NULL;
 }
 
-/* Asks for the port's removal and waits a little for it. Under the lock. */
-static void remove_port(struct connection *connection, const char *name)
+/* Asks for the removal of the port, or of its rings if 'handle' is not 0, and waits a little for it. Under the lock. */
+static void remove_now(struct connection *connection, const char *name, uint32_t handle)
 {
-    struct removal *removal = calloc(1, sizeof *removal);
-    struct removal **link = &connection->removals;
+    struct removal *removal = connection_add_removal(connection, name, handle);
     struct timespec deadline = wait_deadline();
 
     if (!removal)
         return;
-    snprintf(removal->name, sizeof removal->name, "%s", name);
     removal->awaited = true;
-    while (*link)
-        link = &(*link)->next;
-    *link = removal;
     connection_wake(connection);
     while (!removal->done && connection->connected &&
            !pthread_cond_clockwait(&connection->removed, &connection->lock, CLOCK_MONOTONIC, &deadline))
@@ -187,20 +182,24 @@ static void remove_port(struct connection *connection, const char *name)
         free(removal);
         return;
     }
-    driver_log_warning("port %s: the fast path at %s does not answer; it will remove the port when it does",
-                       name, connection->path);
+    driver_log_warning("port %s: the fast path at %s does not answer; it will %s when it does", name,
+                       connection->path, handle ? "take the port's rings back" : "remove the port");
 }
 
 void connection_remove(struct connection *connection, struct representor *representor)
 {
     bool has_port;
+    uint32_t handle;
 
     pthread_mutex_lock(&connection->lock);
+    handle = representor->handle;
     has_port = representor->state != REPRESENTOR_ABSENT || representor->is_added;
     forget(connection, representor);
     connection_lose_port(connection, representor);
     if (has_port && representor->spec.kind != MESSAGE_PORT_EXISTING)
-        remove_port(connection, representor->spec.name);
+        remove_now(connection, representor->spec.name, 0);
+    else if (handle)
+        remove_now(connection, representor->spec.name, handle);
     pthread_mutex_unlock(&connection->lock);
 }
 

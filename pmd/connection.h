@@ -40,8 +40,8 @@ void connection_put(struct connection *connection);
 void connection_add(struct connection *connection, struct representor *representor);
 
 /*
- * Takes it back; the bursts find no rings any more. A port that the driver added is removed from the fast path; the
- * caller waits for that, at most DRIVER_WAIT_MS.
+ * Takes it back; the bursts find no rings any more. A port that the driver added is removed from the fast path, of another one
+ * the rings are given back, so that whoever comes next gets them; the caller waits for that, at most DRIVER_WAIT_MS.
  */
 void connection_remove(struct connection *connection, struct representor *representor);
 

@@ -22,7 +22,7 @@
 enum request_kind {
     REQUEST_PORT_ADD,
     REQUEST_RING_OPEN,
-    REQUEST_PORT_REMOVE,
+    REQUEST_REMOVAL,
     REQUEST_RULES, /* flow.c's */
 };
 
@@ -30,15 +30,16 @@ enum request_kind {
 struct request {
     enum request_kind kind;
     struct representor *representor; /* PORT_ADD, RING_OPEN; NULL: the device was closed meanwhile */
-    struct removal *removal;         /* PORT_REMOVE */
+    struct removal *removal;         /* REMOVAL */
     uint64_t cookie;                 /* RULES */
 };
 
-/* A port to be removed from the fast path. */
+/* A port to be removed from the fast path; or, of a port that stays, the rings to be given back. */
 struct removal {
     struct removal *next;
     bool sent, done;
-    bool awaited; /* who waits frees it */
+    bool awaited;    /* who waits frees it */
+    uint32_t handle; /* of the rings; 0: the port is meant */
     char name[PORT_NAME_SIZE];
 };
 
@@ -108,6 +109,9 @@ bool connection_is_setting_up(const struct connection *connection);
 
 /* The fast path is gone: no device has a port any more. Under the lock. */
 void connection_lose_ports(struct connection *connection);
+
+/* A removal at the end of the list: of the port 'name', or of its rings if 'handle' is not 0. NULL: no memory. Under the lock. */
+struct removal *connection_add_removal(struct connection *connection, const char *name, uint32_t handle);
 
 /* Takes the device's port away, without telling anybody. Under the lock. */
 void connection_lose_port(struct connection *connection, struct representor *representor);

@@ -133,6 +133,7 @@ void connection_lose_port(struct connection *connection, struct representor *rep
 {
     representor_detach_rings(representor);
     unmap_rings(representor);
+    representor->handle = 0;
     if (representor->port_id >= 0)
         set_port_id(connection, representor, -1);
     representor->state = REPRESENTOR_ABSENT;
@@ -185,14 +186,32 @@ static void begin_ring_open(struct connection *connection, struct representor *r
     *request = (struct request){.kind = REQUEST_RING_OPEN, .representor = representor};
 }
 
-static void begin_port_remove(struct connection *connection, struct removal *removal, struct request *request)
+struct removal *connection_add_removal(struct connection *connection, const char *name, uint32_t handle)
+{
+    struct removal *removal = calloc(1, sizeof *removal);
+    struct removal **link = &connection->removals;
+
+    if (!removal)
+        return NULL;
+    snprintf(removal->name, sizeof removal->name, "%s", name);
+    removal->handle = handle;
+    while (*link)
+        link = &(*link)->next;
+    *link = removal;
+    return removal;
+}
+
+static void begin_removal(struct connection *connection, struct removal *removal, struct request *request)
 {
     struct message_port_name name;
 
     memcpy(name.name, removal->name, sizeof name.name);
-    message_put_port_name(client_begin(connection->client, MESSAGE_PORT_REMOVE), &name);
+    if (removal->handle)
+        wire_put_u32(client_begin(connection->client, MESSAGE_RING_CLOSE), removal->handle);
+    else
+        message_put_port_name(client_begin(connection->client, MESSAGE_PORT_REMOVE), &name);
     removal->sent = true;
-    *request = (struct request){.kind = REQUEST_PORT_REMOVE, .removal = removal};
+    *request = (struct request){.kind = REQUEST_REMOVAL, .removal = removal};
 }
 
 bool connection_next_port_request(struct connection *connection, struct request *request,
@@ -200,10 +219,10 @@ bool connection_next_port_request(struct connection *connection, struct request 
 {
     uint64_t now = connection_now_ns();
 
-    /* Removals first: a device may have come back under the name of one. */
+    /* Removals first: a device may have come back under the name of one, or stands for a port whose rings one gives back. */
     for (struct removal *each = connection->removals; each; each = each->next) {
         if (!each->sent) {
-            begin_port_remove(connection, each, request);
+            begin_removal(connection, each, request);
             return true;
         }
     }
@@ -240,13 +259,19 @@ static void port_added(struct connection *connection, struct representor *repres
     representor->opening_sent = false;
 }
 
+static bool get_rings(struct message *reply, struct message_rings *rings)
+{
+    return reply->header.type == MESSAGE_RINGS && message_get_rings(&reply->body, rings) && reply->n_fds == 3;
+}
+
 static int take_rings(struct representor *representor, struct message *reply, struct error *error)
 {
     struct message_rings rings;
     int result;
 
-    if (reply->header.type != MESSAGE_RINGS || !message_get_rings(&reply->body, &rings) || reply->n_fds != 3)
+    if (!get_rings(reply, &rings))
         return error_set(error, EPROTO, "The reply to RING_OPEN holds no rings.");
+    representor->handle = rings.handle;
     result = packet_ring_map(&representor->memory, reply->fds[0], error);
     if (result)
         return result;
@@ -264,6 +289,8 @@ static void rings_opened(struct connection *connection, struct representor *repr
     set_port_id(connection, representor, representor->added_id);
     if (take_rings(representor, reply, &error)) {
         complain(representor, error.text);
+        if (representor->handle)
+            connection_add_removal(connection, representor->spec.name, representor->handle);
         connection_lose_port(connection, representor);
         retry_later(representor);
         return;
@@ -277,13 +304,14 @@ static void rings_opened(struct connection *connection, struct representor *repr
     tell_change(connection, representor);
 }
 
-static void port_removed(struct connection *connection, struct removal *removal, const struct message *reply,
+static void removal_done(struct connection *connection, struct removal *removal, const struct message *reply,
                          const struct error *error)
 {
     struct removal **link = &connection->removals;
 
     if (reply->header.type == MESSAGE_ERROR && error->code != ENOENT)
-        driver_log_warning("port %s: the fast path has not removed it: %s", removal->name, error->text);
+        driver_log_warning("port %s: the fast path has not %s: %s", removal->name,
+                           removal->handle ? "taken its rings back" : "removed it", error->text);
     while (*link != removal)
         link = &(*link)->next;
     *link = removal->next;
@@ -296,14 +324,17 @@ static void port_removed(struct connection *connection, struct removal *removal,
 void connection_port_reply(struct connection *connection, const struct request *request, struct message *reply)
 {
     struct representor *representor = request->representor;
+    struct message_rings rings;
     struct error error = {.code = 0};
 
     if (reply->header.type == MESSAGE_ERROR)
         message_to_error(reply, NULL, NULL, &error);
-    if (request->kind == REQUEST_PORT_REMOVE) {
-        port_removed(connection, request->removal, reply, &error);
+    if (request->kind == REQUEST_REMOVAL) {
+        removal_done(connection, request->removal, reply, &error);
     } else if (!representor) {
-        /* The device was closed; its port is among the removals. */
+        /* The device was closed meanwhile. A port of its own is among the removals; its rings are not. */
+        if (request->kind == REQUEST_RING_OPEN && get_rings(reply, &rings))
+            connection_add_removal(connection, "of a closed device", rings.handle);
     } else if (error.code) {
         complain(representor, error.text);
         retry_later(representor);

@@ -62,8 +62,8 @@ static int attach(struct connection *connection, struct client *client, struct e
 }
 
 /*
- * Removals that were asked for and not answered: the same fast path gets them again, another one knows neither these
- * ports nor any that devices had.
+ * Removals that were asked for and not answered: the same fast path gets them again, but has taken rings back with the
+ * connection; another one knows neither these ports nor any that devices had.
  */
 static void renew_removals(struct connection *connection, bool same_process)
 {
@@ -74,7 +74,7 @@ static void renew_removals(struct connection *connection, bool same_process)
         next = each->next;
         each->next = NULL;
         each->sent = false;
-        if (same_process) {
+        if (same_process && !each->handle) {
             *last = each;
             last = &each->next;
         } else {

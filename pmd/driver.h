@@ -117,6 +117,7 @@ struct representor {
     bool is_added;     /* the fast path said so, and has not been lost since */
     bool opening_sent; /* RING_OPEN was */
     int32_t added_id;  /* the reply to PORT_ADD: 'port_id' once the rings are there */
+    uint32_t handle;   /* of the rings, for RING_CLOSE; 0: there are none */
     uint64_t retry_at_ns, retry_delay_ns;
     char complaint[256]; /* what the log was told last, so as not to repeat it */
     struct representor *next;

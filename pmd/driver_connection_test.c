@@ -200,6 +200,42 @@ static void existing_port_stays(void **state)
     assert_true(fake_has_port(fake, "old"));
 }
 
+/* As when Open vSwitch moves an interface to another bridge: the connection stays, because of a second device. */
+static void existing_port_goes_to_the_next_device(void **state)
+{
+    uint16_t first, second;
+
+    start_fake(1);
+    fake_add_port(fake, "old", 1);
+    second = plug();
+    for (unsigned i = 0; i < 3; i++) {
+        first = plug_with(i % 2 ? "net_vnode_x" : "net_vnode_y", "port=old");
+        start_device(first, 1, 1);
+        port_with_link(first, "old");
+        unplug(first);
+        assert_false(fake_is_open(fake, "old"));
+    }
+    assert_null(strstr(logged(), "busy"));
+    unplug(second);
+}
+
+static void device_closed_before_its_rings_come_gives_them_back(void **state)
+{
+    uint16_t first, second;
+
+    fake = fake_start(testbed_socket, &(struct fake_options){.started = 1, .hang_at = MESSAGE_RING_OPEN});
+    fake_add_port(fake, "old", 1);
+    first = plug_with("net_vnode_x", "port=old");
+    start_device(first, 1, 1);
+    second = plug_with("net_vnode_y", "port=old");
+    start_device(second, 1, 1);
+    fake_await_hang(fake);
+    unplug(first);
+    fake_hang(fake, false);
+    port_with_link(second, "old");
+    unplug(second);
+}
+
 static void port_removed_by_others_is_added_again(void **state)
 {
     uint16_t ethdev_id;
@@ -233,6 +269,8 @@ int main(void)
         TEST(second_vswitch_waits_for_the_first_to_go),
         TEST(hung_fast_path_holds_nobody_up),
         TEST(existing_port_stays),
+        TEST(existing_port_goes_to_the_next_device),
+        TEST(device_closed_before_its_rings_come_gives_them_back),
         TEST(port_removed_by_others_is_added_again),
         TEST(unknown_arguments_are_refused_with_a_sentence),
     };

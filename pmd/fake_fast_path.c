@@ -26,6 +26,7 @@ struct fake_fast_path {
     int clients[CLIENTS_MAX]; /* -1: free */
     bool greeted[CLIENTS_MAX];
     unsigned n_connections;
+    uint32_t last_handle;
     bool ending, hanging;
     struct shared_counters counters;
     struct fake_port ports[FAKE_PORTS_MAX];
@@ -212,6 +213,7 @@ static void answer_ring_open(struct fake_fast_path *fake, struct wire_reader *bo
         put_error(out, request, port ? EBUSY : ENOENT, "The port is not there, or busy.");
         return;
     }
+    port->handle = ++fake->last_handle;
     port->n_rings = port->spec.n_queues;
     must(!packet_ring_create("fake", 2u * port->n_rings, RING_DATA_SIZE, &fd, NULL), "packet rings");
     must(!packet_ring_map(&port->memory, fd, NULL), "packet rings");
@@ -222,11 +224,26 @@ static void answer_ring_open(struct fake_fast_path *fake, struct wire_reader *bo
     port->doorbells[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     port->doorbells[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     message_put_rings(begin(out, MESSAGE_RINGS, request),
-                      &(struct message_rings){.handle = 1, .n_queues = port->n_rings});
+                      &(struct message_rings){.handle = port->handle, .n_queues = port->n_rings});
     memcpy(out->fds, (int[]){fd, port->doorbells[0], port->doorbells[1]}, sizeof out->fds);
     out->n_fds = 3;
     port->open = true;
     pthread_cond_broadcast(&fake->changed);
+}
+
+static void answer_ring_close(struct fake_fast_path *fake, struct wire_reader *body, uint32_t request,
+                              struct outgoing *out)
+{
+    uint32_t handle = wire_get_u32(body);
+
+    for (unsigned i = 0; i < FAKE_PORTS_MAX; i++)
+        if (fake->ports[i].open && fake->ports[i].handle == handle) {
+            close_rings(&fake->ports[i]);
+            pthread_cond_broadcast(&fake->changed);
+            put_ok(out, request, 1, 0);
+            return;
+        }
+    put_error(out, request, ENOENT, "There are no such rings.");
 }
 
 static void answer_hello(struct fake_fast_path *fake, struct wire_reader *body, uint32_t request,
@@ -259,6 +276,7 @@ static bool answer(struct fake_fast_path *fake, unsigned i, uint8_t *bytes, size
     case MESSAGE_PORT_ADD: answer_port_add(fake, &body, header.request, &out); break;
     case MESSAGE_PORT_REMOVE: answer_port_remove(fake, &body, header.request, &out); break;
     case MESSAGE_RING_OPEN: answer_ring_open(fake, &body, header.request, &out); break;
+    case MESSAGE_RING_CLOSE: answer_ring_close(fake, &body, header.request, &out); break;
     case MESSAGE_SUBSCRIBE:
         fake->greeted[i] = true;
         put_ok(&out, header.request, 0, 0);
@@ -296,6 +314,20 @@ static void accept_client(struct fake_fast_path *fake)
     pthread_cond_broadcast(&fake->changed);
 }
 
+/* Whether the client's next message is the one at which the fake is to hang. */
+static bool hangs_at(struct fake_fast_path *fake, int client)
+{
+    uint8_t type[2];
+
+    if (!fake->options.hang_at || recv(client, type, sizeof type, MSG_PEEK | MSG_DONTWAIT) != sizeof type ||
+        (type[0] | type[1] << 8) != fake->options.hang_at)
+        return false;
+    fake->options.hang_at = 0;
+    fake->hanging = true;
+    pthread_cond_broadcast(&fake->changed);
+    return true;
+}
+
 static void serve(struct fake_fast_path *fake, const struct pollfd polled[])
 {
     static uint8_t bytes[MESSAGE_SIZE_MAX];
@@ -307,6 +339,8 @@ static void serve(struct fake_fast_path *fake, const struct pollfd polled[])
 
         if (fake->clients[i] < 0 || polled[2 + i].fd != fake->clients[i] || !polled[2 + i].revents)
             continue;
+        if (hangs_at(fake, fake->clients[i]))
+            return;
         size = recv(fake->clients[i], bytes, sizeof bytes, MSG_DONTWAIT);
         if (size <= 0 || !answer(fake, i, bytes, (size_t)size))
             drop_client(fake, i);
@@ -438,6 +472,14 @@ void fake_await_no_port(struct fake_fast_path *fake, const char *name)
     pthread_mutex_unlock(&fake->lock);
 }
 
+void fake_await_hang(struct fake_fast_path *fake)
+{
+    pthread_mutex_lock(&fake->lock);
+    while (!fake->hanging)
+        await_change(fake, "no such message comes");
+    pthread_mutex_unlock(&fake->lock);
+}
+
 void fake_await_connections(struct fake_fast_path *fake, unsigned n)
 {
     pthread_mutex_lock(&fake->lock);
@@ -465,6 +507,18 @@ bool fake_has_port(struct fake_fast_path *fake, const char *name)
     has = port_by_name(fake, name);
     pthread_mutex_unlock(&fake->lock);
     return has;
+}
+
+bool fake_is_open(struct fake_fast_path *fake, const char *name)
+{
+    const struct fake_port *port;
+    bool open;
+
+    pthread_mutex_lock(&fake->lock);
+    port = port_by_name(fake, name);
+    open = port && port->open;
+    pthread_mutex_unlock(&fake->lock);
+    return open;
 }
 
 static void set_link(struct fake_fast_path *fake, const char *name, bool up, bool tell)

@@ -27,6 +27,7 @@ struct fake_options {
     uint16_t version;      /* of the protocol; 0: PROTOCOL_VERSION_MAX */
     uint32_t attach_error; /* errno value that ATTACH is answered with; 0: it succeeds */
     uint64_t started;      /* in ATTACHED */
+    uint16_t hang_at;      /* it hangs when the first message of this type comes; 0: never */
 };
 
 struct fake_port {
@@ -34,6 +35,7 @@ struct fake_port {
     struct message_port_add spec;
     struct packet_ring_memory memory;
     int doorbells[2];
+    uint32_t handle; /* in RINGS */
     uint16_t n_rings;
     struct packet_ring_producer to_vswitch[QUEUES_MAX];
     struct packet_ring_consumer from_vswitch[QUEUES_MAX];
@@ -47,12 +49,18 @@ void fake_stop(struct fake_fast_path *fake);
 /* Reads no message any more, or goes on, as a process does that is stopped and continued. */
 void fake_hang(struct fake_fast_path *fake, bool hang);
 
+/* Waits until it hangs by 'hang_at': the message is read when it goes on. */
+void fake_await_hang(struct fake_fast_path *fake);
+
 /* A port that is there from the start, without the driver. */
 void fake_add_port(struct fake_fast_path *fake, const char *name, uint16_t queues);
 
 /* Waits until the driver has opened the port's rings; waits until the port is gone. Fails the test after 10 s. */
 struct fake_port *fake_await_port(struct fake_fast_path *fake, const char *name);
 void fake_await_no_port(struct fake_fast_path *fake, const char *name);
+
+/* Whether the driver holds the port's rings. */
+bool fake_is_open(struct fake_fast_path *fake, const char *name);
 
 /* Waits for the n-th connection since the start. */
 void fake_await_connections(struct fake_fast_path *fake, unsigned n);

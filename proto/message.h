@@ -46,6 +46,7 @@
     X(STOP, 12, "stop", 0, 0, 0)                             \
     X(ATTACH, 13, "attach", 6, 128, 0)                       \
     X(CHANGE, 14, "change", 4, MESSAGE_BODY_MAX, 0)          \
+    X(RING_CLOSE, 15, "ring-close", 4, 4, 0)                 \
     X(OK, 64, "ok", 12, 12, 0)                               \
     X(ERROR, 65, "error", 14, 512, 0)                        \
     X(ANSWER, 66, "answer", 0, MESSAGE_BODY_MAX, 0)          \
@@ -190,7 +191,7 @@ bool message_get_error(struct wire_reader *reader, struct message_error *error);
  * others are eventfds: of a capture its doorbell; of a representor the peer's, then the fast path's.
  */
 struct message_rings {
-    uint32_t handle;   /* of a capture, for CAPTURE_STOP */
+    uint32_t handle;   /* for CAPTURE_STOP, RING_CLOSE */
     uint32_t n_queues; /* a representor has two rings for each, a capture one */
 };
 

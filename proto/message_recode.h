@@ -68,6 +68,7 @@ static bool recode(const uint8_t *data, size_t size, struct wire_writer *writer)
     case MESSAGE_EVENT: RECODE(event, event)
     case MESSAGE_RULE_FLUSH: wire_put_u16(writer, wire_get_u16(&body)); break;
     case MESSAGE_CAPTURE_STOP:
+    case MESSAGE_RING_CLOSE:
     case MESSAGE_SUBSCRIBE: wire_put_u32(writer, wire_get_u32(&body)); break;
     default: wire_put_bytes(writer, body.next, body.left); return true;
     }

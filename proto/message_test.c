@@ -67,6 +67,7 @@ static void put_body(struct wire_writer *writer, enum message_type type)
         break;
     case MESSAGE_RULE_FLUSH: wire_put_u16(writer, 3); break;
     case MESSAGE_CAPTURE_STOP:
+    case MESSAGE_RING_CLOSE:
     case MESSAGE_SUBSCRIBE: wire_put_u32(writer, 1); break;
     default: break;
     }

@@ -167,6 +167,23 @@ def changes_disturb_nothing_else(scene, node):
     expect(program.poll(), None)
 
 
+def a_node_moves_to_another_switch(scene, node):
+    """And back: Open vSwitch closes a device and opens another one, which gets what the first one held. In one of the orders b's interface
+    there changes its name, too."""
+    nodes = [A, B, "c: {kind: netns}", "s1: {kind: switch}", "s2: {kind: switch}"]
+
+    for order in ("[b, s2]", "[a, {}]", "[c, s1]"), ("[a, {}]", "[b, s2]", "[c, s1]"):
+        node.deploy(slice_file(nodes, [link.format("s1") for link in order]))
+        ids = {name: port["id"] for name, port in node.ports().items()}
+        for switch in "s2", "s1", "s2":
+            undisturbed(node.deploy(slice_file(nodes, [link.format(switch) for link in order])))
+            expect({name: port["id"] for name, port in node.ports().items()}, ids)
+            if switch == "s2":
+                exchange(scene, "demo.a", "demo.b")
+    with open(node.scene.log("ovs"), encoding="utf-8") as log:
+        expect([line for line in log if "is held by another" in line], [])
+
+
 MACHINES = slice_file(["a: {kind: vm, interfaces: {eth0: {address: 10.0.0.1/24, queues: 2}}}", "b: {kind: vm}",
                        "sw: {kind: switch}"], ["[a, sw]", "[b, sw]"],
                       rest="offload: {mode: auto, promote: 2kpps, demote: 10pps, hold: 5s}\nbudget: {rules: 100}\n")
@@ -300,5 +317,5 @@ def own_seconds():
 
 if __name__ == "__main__":
     run_slice_cases([on_a_switch, on_a_direct_link, through_two_switches, through_a_connector, slices_share_a_device, changes_disturb_nothing_else,
-                     machines_run_stop_and_return, daemons_come_and_go, others_are_left_alone, two_slices_side_by_side,
+                     a_node_moves_to_another_switch, machines_run_stop_and_return, daemons_come_and_go, others_are_left_alone, two_slices_side_by_side,
                      eight_nodes_take_no_second])
