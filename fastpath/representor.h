@@ -85,7 +85,10 @@ bool representor_returned(const struct representor *representor, uint16_t queue,
 /* The position behind all that came out of that ring and is in the receivers' queues, or was dropped. */
 uint64_t representor_delivered(const struct representor *representor, uint16_t queue);
 
-/* Bytes of records that the ring to the vSwitch of 'queue' has room for; looks anew when that is less than 'enough'. Worker of that queue. */
+/*
+ * Bytes of records that senders may still put into the ring to the vSwitch of 'queue'; looks anew when that is less than 'enough'. There is
+ * more room than that in the rings of ports with large frames: it is for those who do not wait. Worker of that queue.
+ */
 uint64_t representor_room(struct representor *representor, uint16_t queue, uint64_t enough);
 
 /* What struct representor_offer has. */
