@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "manager/batch.h"
 #include "manager/disk.h"
 #include "manager/reconcile_internal.h"
@@ -72,6 +73,33 @@ static int first_failure(const struct task *tasks, unsigned n, struct error *err
     return 0;
 }
 
+/* From here on a machine starts or ends, and to there. */
+static void begin_busy(struct reconciler *reconciler)
+{
+    pthread_mutex_lock(&reconciler->lock);
+    if (!reconciler->n_busy++)
+        reconciler->busy_since_ms = clock_ms();
+    pthread_mutex_unlock(&reconciler->lock);
+}
+
+static void end_busy(struct reconciler *reconciler)
+{
+    pthread_mutex_lock(&reconciler->lock);
+    if (!--reconciler->n_busy)
+        reconciler->busy_ms += clock_ms() - reconciler->busy_since_ms;
+    pthread_mutex_unlock(&reconciler->lock);
+}
+
+int64_t reconciler_machines_ms(struct reconciler *reconciler)
+{
+    int64_t ms;
+
+    pthread_mutex_lock(&reconciler->lock);
+    ms = reconciler->busy_ms + (reconciler->n_busy ? clock_ms() - reconciler->busy_since_ms : 0);
+    pthread_mutex_unlock(&reconciler->lock);
+    return ms;
+}
+
 struct condemned {
     const struct job *job;
     unsigned n;
@@ -99,7 +127,9 @@ static int stop(void *argument)
     const struct job *job = task->job;
     char mark[MARK_NAME_SIZE];
 
+    begin_busy(job->reconciler);
     task->code = driver_of(job)->stop(job->reconciler->vms, task->name, &task->error);
+    end_busy(job->reconciler);
     spell_mark(mark, node_of(job, task->name));
     if (!task->code)
         mark_remove(job->run, mark);
@@ -152,8 +182,11 @@ static int start(void *argument)
     code = make_disks(machine, &task->error);
     if (!code)
         code = mark_write(job->run, mark, "", &task->error);
-    if (!code)
+    if (!code) {
+        begin_busy(job->reconciler);
         code = driver_of(job)->start(job->reconciler->vms, &machine->spec, &task->error);
+        end_busy(job->reconciler);
+    }
     if (!code)
         code = mark_write(job->run, mark, machine->fingerprint, &task->error);
     task->code = job_blame("Node", machine->node->name, code, &task->error);
