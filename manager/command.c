@@ -28,17 +28,24 @@ extern char **environ;
 static int spawn(const char *const words[], int output, int errors, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none;
     int code = posix_spawn_file_actions_init(&actions);
 
     if (code)
         return code;
+    sigemptyset(&none);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
     code = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     if (!code)
         code = posix_spawn_file_actions_adddup2(&actions, output >= 0 ? output : errors, STDOUT_FILENO);
     if (!code)
         code = posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
     if (!code)
-        code = posix_spawnp(pid, words[0], &actions, NULL, (char *const *)words, environ);
+        code = posix_spawnp(pid, words[0], &actions, &attributes, (char *const *)words, environ);
+    posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     return code;
 }

@@ -53,7 +53,7 @@ static int take_info(const char *path, const json_t *info, off_t file_size, stru
 
 static int look_at(const char *path, struct image *image, struct error *error)
 {
-    static char output[INFO_SIZE];
+    char output[INFO_SIZE];
     const char *const words[] = {"qemu-img", "info", "--output=json", path, NULL};
     const char *const readable[] = {"test", "-r", path, NULL};
     struct stat status;

@@ -69,6 +69,7 @@ struct keeper_job {
     char node[NODE_NAME_SIZE];
     char *spec; /* of deploy, taken over */
     bool reserve;
+    int64_t begin_ms; /* the keeper's: when its turn came */
 };
 
 struct keeper;

@@ -25,8 +25,10 @@ struct entry {
     uint64_t job; /* that waits for the slice; 0: none */
     enum keeper_job_kind job_kind;
     char job_node[NODE_NAME_SIZE];
-    bool restart_pending; /* job_node has not been stopped yet */
-    struct error failure; /* of that job: what went wrong; told when it is undone */
+    bool restart_pending;            /* job_node has not been stopped yet */
+    struct error failure;            /* of that job: what went wrong; told when it is undone */
+    int64_t made_ms;                 /* when all was made, and nodes had to come up */
+    int64_t manager_ms, machines_ms; /* what that took: machines' starts and ends, and all else */
 };
 
 struct keeper {

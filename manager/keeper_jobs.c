@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "manager/keeper_internal.h"
 #include "manager/overview.h"
@@ -30,6 +31,8 @@ static void attach(struct keeper *keeper, const struct keeper_job *job, const ch
     strcpy(entry->job_node, job->node);
     entry->restart_pending = job->kind == JOB_RESTART;
     entry->failure.code = 0;
+    entry->manager_ms = clock_ms() - job->begin_ms;
+    entry->machines_ms = 0;
     entry->pause_ms = 0;
     entry->n_interrupted = 0;
     keeper_due(entry, 0);
@@ -213,6 +216,7 @@ static void take_down(struct keeper *keeper, const struct keeper_job *job)
 
 void keeper_begin_job(struct keeper *keeper, struct keeper_job *job)
 {
+    job->begin_ms = clock_ms();
     if (job->kind == JOB_DEPLOY)
         begin_deploy(keeper, job);
     else if (job->kind == JOB_DESTROY)

@@ -67,6 +67,32 @@ static void set_state(struct keeper *keeper, struct entry *entry, enum store_sta
         log_warning("%s: %s", entry->name, error.text);
 }
 
+/* What a job took. */
+
+struct stopwatch {
+    int64_t begin_ms, machines_ms;
+};
+
+static struct stopwatch begin_time(struct keeper *keeper)
+{
+    return (struct stopwatch){clock_ms(), reconciler_machines_ms(keeper->reconciler)};
+}
+
+static void add_time(struct keeper *keeper, struct entry *entry, const struct stopwatch *begin)
+{
+    int64_t machines_ms = reconciler_machines_ms(keeper->reconciler) - begin->machines_ms;
+
+    entry->made_ms = clock_ms();
+    entry->machines_ms += machines_ms;
+    entry->manager_ms += entry->made_ms - begin->begin_ms - machines_ms;
+}
+
+static json_t *seconds(const struct entry *entry, int64_t boot_ms)
+{
+    return json_pack("{s:f, s:f, s:f}", "manager", (double)entry->manager_ms / 1000, "machines",
+                     (double)entry->machines_ms / 1000, "boot", (double)boot_ms / 1000);
+}
+
 /* Failures. */
 
 /* A new slice cannot be made: all of it goes, and its row at the end. */
@@ -248,7 +274,8 @@ static void settled(struct keeper *keeper, struct entry *entry, const char *star
         keeper_event(keeper, changed && !entry->failure.code ? "slice-changed" : "slice-running", entry->name,
                      NULL, NULL);
     end_job(keeper, entry, &entry->failure,
-            json_pack("{s:s, s:s, s:s}", "slice", entry->name, "state", "running", "starting", starting));
+            json_pack("{s:s, s:s, s:s, s:o}", "slice", entry->name, "state", "running", "starting", starting,
+                      "seconds", seconds(entry, clock_ms() - entry->made_ms)));
 }
 
 static void settle(struct keeper *keeper, struct entry *entry)
@@ -307,10 +334,12 @@ static void step(const char *node, const char *text, void *argument)
 static void remove_slice(struct keeper *keeper, struct entry *entry, bool has_row)
 {
     struct error error = {0}, failure = entry->failure;
+    struct stopwatch begin = begin_time(keeper);
     int code = reconcile_remove(keeper->reconciler, entry->name, &error);
 
     if (!code && has_row)
         code = store_delete(keeper->store, entry->name, &error);
+    add_time(keeper, entry, &begin);
     if (code) {
         if (!entry->pause_ms)
             keeper_event(keeper, "destroy-failed", entry->name, NULL, error.text);
@@ -321,7 +350,9 @@ static void remove_slice(struct keeper *keeper, struct entry *entry, bool has_ro
         return;
     }
     keeper_event(keeper, "slice-destroyed", entry->name, NULL, NULL);
-    end_job(keeper, entry, &failure, json_pack("{s:s, s:s}", "slice", entry->name, "state", "destroyed"));
+    end_job(keeper, entry, &failure,
+            json_pack("{s:s, s:s, s:o}", "slice", entry->name, "state", "destroyed", "seconds",
+                      seconds(entry, 0)));
     keeper_forget(keeper, entry);
 }
 
@@ -356,6 +387,7 @@ static int admit(struct keeper *keeper, const struct store_row *row, struct erro
 static int make(struct keeper *keeper, struct entry *entry, const struct store_row *row, struct error *error)
 {
     const struct reconcile_progress progress = {step, &(struct progress){keeper, entry}};
+    struct stopwatch begin = begin_time(keeper);
     struct wish wish;
     int code = 0;
 
@@ -368,6 +400,7 @@ static int make(struct keeper *keeper, struct entry *entry, const struct store_r
         make_wish(&wish, row, NULL);
         code = reconcile_slice(keeper->reconciler, &wish.wish, &progress, error);
     }
+    add_time(keeper, entry, &begin);
     return code;
 }
 

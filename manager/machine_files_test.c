@@ -264,6 +264,35 @@ static void commands(void **state)
     assert_string_equal(error.text, "'seq 100000' printed more than 63 bytes.");
 }
 
+static mode_t mode_of(const char *path)
+{
+    struct stat status;
+
+    assert_int_equal(stat(path, &status), 0);
+    return status.st_mode & 07777;
+}
+
+/* Machines of one slice start at the same time. */
+static void folders_are_lent_until_the_last_has_done(void **state)
+{
+    const char *one = in_folder("one"), *other = in_folder("other"), *none = in_folder("none");
+    struct error error = {0};
+
+    assert_int_equal(mkdir(one, 0755) || mkdir(other, 0755), 0);
+    assert_int_equal(vm_lend_folder(one, &error), 0);
+    assert_int_equal(vm_lend_folder(other, &error), 0);
+    assert_int_equal(vm_lend_folder(one, &error), 0);
+    assert_int_equal(mode_of(one), 01771);
+    vm_take_back_folder(one);
+    vm_take_back_folder(other);
+    assert_int_equal(mode_of(one), 01771);
+    assert_int_equal(mode_of(other), 0755);
+    vm_take_back_folder(one);
+    assert_int_equal(mode_of(one), 0755);
+    assert_int_equal(vm_lend_folder(none, &error), ENOENT);
+    assert_non_null(strstr(error.text, none));
+}
+
 static int make_folder(void **state)
 {
     return mkdtemp(folder) ? chmod(folder, 0711) : -1; /* for QEMU's user to get through */
@@ -282,8 +311,13 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(commands), cmocka_unit_test(overlays),     cmocka_unit_test(bad_images),
-        cmocka_unit_test(seeds),    cmocka_unit_test(console_logs), cmocka_unit_test(no_room_for_disks),
+        cmocka_unit_test(commands),
+        cmocka_unit_test(overlays),
+        cmocka_unit_test(bad_images),
+        cmocka_unit_test(seeds),
+        cmocka_unit_test(console_logs),
+        cmocka_unit_test(no_room_for_disks),
+        cmocka_unit_test(folders_are_lent_until_the_last_has_done),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

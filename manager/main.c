@@ -6,6 +6,7 @@
 
 #include "lib/log.h"
 #include "manager/manager.h"
+#include "manager/subreaper.h"
 #include "manager/vm.h"
 
 struct options {
@@ -98,12 +99,27 @@ static bool read_config(const struct options *options, struct config *config)
     return false;
 }
 
+struct run {
+    const struct config *config;
+    bool down;
+};
+
+static int run(void *argument)
+{
+    const struct run *run = argument;
+    struct error error = {0};
+    int code = run->down ? manager_take_down(run->config, &error) : manager_run(run->config, false, &error);
+
+    if (code)
+        log_error("%s", error.text);
+    return code;
+}
+
 int main(int argc, char *argv[])
 {
     struct options options = {0};
     struct config config;
-    struct error error = {0};
-    int status, code;
+    int status;
 
     if (!parse(&options, argc, argv, &status))
         return status;
@@ -112,8 +128,5 @@ int main(int argc, char *argv[])
     if (options.check)
         return EXIT_SUCCESS;
     vm_reserve_descriptors();
-    code = options.down ? manager_take_down(&config, &error) : manager_run(&config, false, &error);
-    if (code)
-        log_error("%s", error.text);
-    return code ? EXIT_FAILURE : EXIT_SUCCESS;
+    return subreaper_run(run, &(struct run){&config, options.down}) ? EXIT_FAILURE : EXIT_SUCCESS;
 }

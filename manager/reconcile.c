@@ -55,14 +55,17 @@ int reconciler_open(struct reconciler **result, const struct reconcile_settings 
     if (!reconciler)
         return error_set(error, ENOMEM, "There is no memory to look after slices.");
     reconciler->settings = settings;
+    pthread_mutex_init(&reconciler->lock, NULL);
     snprintf(folder, sizeof folder, "%s/%s", settings->run_folder, settings->vm_driver->name);
     code = marks_make_folder(folder, error);
     if (!code)
         code = settings->vm_driver->open(&reconciler->vms, folder, error);
-    if (code)
+    if (code) {
+        pthread_mutex_destroy(&reconciler->lock);
         free(reconciler);
-    else
+    } else {
         *result = reconciler;
+    }
     return code;
 }
 
@@ -71,6 +74,7 @@ void reconciler_close(struct reconciler *reconciler)
     if (!reconciler)
         return;
     reconciler->settings->vm_driver->close(reconciler->vms);
+    pthread_mutex_destroy(&reconciler->lock);
     free(reconciler);
 }
 

@@ -14,6 +14,7 @@
  * Nothing is remembered between two calls: each looks at what there is, and does what is missing. So whoever is
  * killed in the middle of one calls it again, or calls reconcile_remove(). What belongs to a slice bears its name.
  * Calls block until Open vSwitch, libvirt and the fast path have done their part (guests boot on their own); one thread at a time.
+ * Machines start and end in threads that a call makes, and that have ended when it returns.
  */
 
 #include "manager/vm.h"
@@ -58,6 +59,9 @@ struct reconciler;
 /* Opens what there is to be opened once; the fast path and Open vSwitch may come and go. 0, or an errno value. */
 int reconciler_open(struct reconciler **reconciler, const struct reconcile_settings *settings,
                     struct error *error);
+
+/* For how many milliseconds, since it was opened, machines were being started or ended, one or several at the same time. */
+int64_t reconciler_machines_ms(struct reconciler *reconciler);
 
 /* What runs goes on. NULL: nothing. */
 void reconciler_close(struct reconciler *reconciler);

@@ -31,6 +31,11 @@ int reconciler_open(struct reconciler **reconciler, const struct reconcile_setti
     return 0;
 }
 
+int64_t reconciler_machines_ms(struct reconciler *reconciler)
+{
+    return 0;
+}
+
 void reconciler_close(struct reconciler *reconciler)
 {
     free(reconciler);

@@ -14,6 +14,7 @@
  */
 
 #include <jansson.h>
+#include <pthread.h>
 
 #include "manager/marks.h"
 #include "manager/ovsdb.h"
@@ -26,6 +27,11 @@
 struct reconciler {
     const struct reconcile_settings *settings;
     struct vms *vms;
+
+    /* How long machines have been started and ended; shared by the threads that do it. */
+    pthread_mutex_t lock;
+    unsigned n_busy; /* now */
+    int64_t busy_since_ms, busy_ms;
 };
 
 /* What is known of a planned port. */

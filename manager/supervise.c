@@ -157,6 +157,7 @@ static int spawn(struct supervised *daemon)
     const struct supervised_spec *spec = &daemon->spec;
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
+    sigset_t none;
     unsigned n = 0;
     pid_t pid;
     int code;
@@ -173,8 +174,10 @@ static int spawn(struct supervised *daemon)
                                      0640);
     posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
     posix_spawnattr_init(&attributes);
+    sigemptyset(&none);
+    posix_spawnattr_setsigmask(&attributes, &none);
     /* A session of its own: Ctrl-C at the manager is not for it. */
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
     code = posix_spawnp(&pid, spec->words[0], &actions, &attributes, (char *const *)spec->words,
                         (char *const *)environment);
     posix_spawnattr_destroy(&attributes);

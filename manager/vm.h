@@ -37,7 +37,7 @@
 /* A NIC of a machine. Its vhost-user socket is served by the machine; the fast path connects. */
 struct vm_nic {
     char mac[18];
-    char socket[VM_SOCKET_SIZE]; /* nobody else makes files in that folder while a machine starts */
+    char socket[VM_SOCKET_SIZE]; /* QEMU alone makes files in that folder while machines start */
     uint16_t queues;
     uint16_t mtu; /* 0: the guest's own */
 };
@@ -80,11 +80,11 @@ struct vm_driver {
 
     /*
      * Starts a machine; returns when it runs, which is before its system has booted. EEXIST: it does already. One that has
-     * stopped is forgotten first.
+     * stopped is forgotten first. Several threads may start and stop, each another machine.
      */
     int (*start)(struct vms *vms, const struct vm_spec *spec, struct error *error);
 
-    /* Ends a machine at once, and forgets it; no error when there is none. */
+    /* Ends a machine at once, and forgets it; no error when there is none. Several threads, as for 'start'. */
     int (*stop)(struct vms *vms, const char *name, struct error *error);
 
     /* What a machine does. */
@@ -120,14 +120,17 @@ static inline bool vm_hardware_works(const char **why)
  */
 void vm_numa_node(const char *cpus, char node[8]);
 
-/* Gives a file that QEMU has to write or read to VM_USER, and to nobody else; makes an empty one if there is none. */
+/* Gives a file that QEMU has to write or read to VM_USER, and to nobody else; makes an empty one if there is none. Any thread. */
 int vm_give_file(const char *path, struct error *error);
 
-/* Lets VM_USER make files in a folder, but change no others there; and takes that back, but not the files. */
+/*
+ * Lets VM_USER make files in a folder, but change no others there; and takes that back, but not the files. A folder that is lent
+ * several times has to be taken back as often. Any thread.
+ */
 int vm_lend_folder(const char *path, struct error *error);
 void vm_take_back_folder(const char *path);
 
-/* If VM_USER cannot read the file 'path', makes a copy in 'folder' and 'path' that of the copy. */
+/* If VM_USER cannot read the file 'path', makes a copy in 'folder' and 'path' that of the copy. Any thread. */
 int vm_make_readable(char path[SLICE_PATH_SIZE], const char *folder, struct error *error);
 
 /*

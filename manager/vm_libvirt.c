@@ -284,32 +284,42 @@ static int libvirt_stop(struct vms *vms, const char *name, struct error *error)
     return code;
 }
 
-/* Lends the folders of the NICs' sockets; or takes them back, and never fails then. */
-static int lend_folders(const struct vm_spec *spec, bool lend, struct error *error)
+/* Lends the folders of the NICs' sockets, and counts them. */
+static int lend_folders(const struct vm_spec *spec, unsigned *n, struct error *error)
 {
     int code = 0;
 
-    for (unsigned i = 0; i < spec->n_nics && !code; i++) {
-        char path[VM_SOCKET_SIZE], *folder;
+    for (*n = 0; *n < spec->n_nics; ++*n) {
+        char path[VM_SOCKET_SIZE];
 
-        strcpy(path, spec->nics[i].socket);
-        folder = dirname(path);
-        if (lend)
-            code = vm_lend_folder(folder, error);
-        else
-            vm_take_back_folder(folder);
+        strcpy(path, spec->nics[*n].socket);
+        code = vm_lend_folder(dirname(path), error);
+        if (code)
+            break;
     }
     return code;
+}
+
+/* Takes the first 'n' back. */
+static void take_folders_back(const struct vm_spec *spec, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        char path[VM_SOCKET_SIZE];
+
+        strcpy(path, spec->nics[i].socket);
+        vm_take_back_folder(dirname(path));
+    }
 }
 
 /* Starts a domain that is defined, or forgets it. */
 static int create(const struct vms *vms, virDomainPtr domain, const struct vm_spec *spec, struct error *error)
 {
-    int code = lend_folders(spec, true, error);
+    unsigned n_lent;
+    int code = lend_folders(spec, &n_lent, error);
 
     if (!code && virDomainCreate(domain))
         code = fail(error, EIO, "Machine cannot be started:", spec->name);
-    lend_folders(spec, false, NULL);
+    take_folders_back(spec, n_lent);
     if (code) {
         virDomainUndefine(domain);
         remove_log(vms, spec->name); /* the error has its end */

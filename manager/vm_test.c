@@ -21,6 +21,7 @@
 
 #include <cmocka.h>
 
+#include "manager/batch.h"
 #include "manager/command.h"
 #include "manager/vm.h"
 
@@ -82,9 +83,68 @@ static void machines_come_and_go(const struct vm_driver *driver)
     driver->close(vms);
 }
 
+#define SEVERAL 4
+
+struct task {
+    const struct vm_driver *driver;
+    struct vms *vms;
+    struct vm_spec spec;
+    int code;
+    struct error error;
+};
+
+static int start_one(void *argument)
+{
+    struct task *task = argument;
+
+    return task->code = task->driver->start(task->vms, &task->spec, &task->error);
+}
+
+static int stop_one(void *argument)
+{
+    struct task *task = argument;
+
+    return task->code = task->driver->stop(task->vms, task->spec.name, &task->error);
+}
+
+static void do_all(struct task tasks[SEVERAL], int (*function)(void *argument))
+{
+    struct batch batch;
+
+    batch_begin(&batch, SEVERAL);
+    for (unsigned i = 0; i < SEVERAL; i++)
+        batch_run(&batch, function, &tasks[i]);
+    batch_end(&batch);
+    for (unsigned i = 0; i < SEVERAL; i++)
+        must(tasks[i].code, &tasks[i].error);
+}
+
+static void several_come_and_go_together(const struct vm_driver *driver)
+{
+    struct task tasks[SEVERAL] = {{.driver = driver}};
+    struct error error = {0};
+    struct vms *vms;
+
+    must(driver->open(&vms, folder, &error), &error);
+    for (unsigned i = 0; i < SEVERAL; i++) {
+        char name[VM_NAME_SIZE];
+
+        snprintf(name, sizeof name, "demo.%u", i);
+        tasks[i] = (struct task){.driver = driver, .vms = vms, .spec = spec_of(name)};
+    }
+    do_all(tasks, start_one);
+    for (unsigned i = 0; i < SEVERAL; i++)
+        assert_int_equal(driver->state(vms, tasks[i].spec.name), VM_RUNNING);
+    do_all(tasks, stop_one);
+    for (unsigned i = 0; i < SEVERAL; i++)
+        assert_int_equal(driver->state(vms, tasks[i].spec.name), VM_ABSENT);
+    driver->close(vms);
+}
+
 static void libvirt(void **state)
 {
     machines_come_and_go(&vm_libvirt);
+    several_come_and_go_together(&vm_libvirt);
 }
 
 /* The system's libvirtd, but with folders of its own, in a mount name space of this thread and its children. */
@@ -151,6 +211,7 @@ static void libvirt_of_the_system(void **state)
     pid_t pid = start_libvirtd();
 
     machines_come_and_go(&vm_libvirt_system);
+    several_come_and_go_together(&vm_libvirt_system);
     leaves_others_alone();
     kill(pid, SIGTERM);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
@@ -159,6 +220,7 @@ static void libvirt_of_the_system(void **state)
 static void fake(void **state)
 {
     machines_come_and_go(&vm_fake);
+    several_come_and_go_together(&vm_fake);
 }
 
 /* Machines are there again when the manager is started anew; and one that cannot start leaves nothing. */

@@ -3,12 +3,13 @@
 """Eight machines come, are used, and go, again and again: nothing is left over, and nothing grows. What of a deploy is the manager's
 own share is measured, too, and how long it takes to look meanwhile.
 
-VNODE_ROUNDS in the environment says how often (default: 2).
+VNODE_ROUNDS in the environment says how often (default: 2). While the share is too large, some more are made: others may be busy here.
 """
 import glob
 import json
 import os
 import socket
+import statistics
 import time
 
 from harness import Failure, wait_until
@@ -16,9 +17,11 @@ from managed_guests import NAMES, Guest, run_node_cases, slice_of_machines
 from managed_node import RUN, run
 
 ROUNDS = int(os.environ.get("VNODE_ROUNDS", "2"))
+MORE_ROUNDS = 3
 N = 8
 WARM_ROUNDS = 3  # after which memory has to stay as it is
 GROWTH_KIB_MAX = 2048
+OWN_SECONDS_MAX = 1  # of a deploy, without machines' starts and boots
 OWN_CPU_SECONDS_MAX = 1
 INSPECT_MS_MAX = 50
 INSPECT_MS_WORST_MAX = 500  # of one, on a machine whose CPUs are busy with eight guests that boot
@@ -26,7 +29,7 @@ DEPLOY_SECONDS_MAX = 600
 
 
 def own_cpu_seconds(pid):
-    """The CPU time of a process and of the children that it has waited for; not of machines, which are nobody's children."""
+    """The CPU time of a process and of the children that it has waited for; a machine's, too, once it has ended."""
     with open(f"/proc/{pid}/stat", encoding="ascii") as file:
         return sum(map(int, file.read().rpartition(")")[2].split()[11:15])) / os.sysconf("SC_CLK_TCK")
 
@@ -51,7 +54,7 @@ class Connection:
 
 
 def deploy(text):
-    """Deploys, and looks all the while; returns how long each look took, in ms."""
+    """Deploys, and looks all the while; returns what took how many seconds, and how long each look took, in ms."""
     deploying, looking = Connection(), Connection()
     deploying.ask("deploy", spec=text)
     times, answer = [], deploying.answer()
@@ -64,7 +67,7 @@ def deploy(text):
         answer = deploying.answer()
     if "result" not in answer:
         raise Failure(f"deploy: {answer}")
-    return times
+    return answer["result"]["seconds"], times
 
 
 class Footprint:
@@ -101,30 +104,36 @@ def use(node):
         guest.reach(f"10.7.0.{(index + 1) % N + 1}")
 
 
+def come_and_go(node, number):
+    """One round; returns the manager's own seconds of the deploy."""
+    cpu = own_cpu_seconds(node.manager.pid)
+    seconds, times = deploy(slice_of_machines(N))
+    cpu = own_cpu_seconds(node.manager.pid) - cpu
+    use(node)
+    destroyed = node.json("destroy", "vms")["seconds"]
+    node.check_nothing_left()
+    print(f"# round {number + 1}: deployed, seconds {seconds}, {cpu:.2f} s of CPU for the manager; {len(times)} looks, "
+          f"{statistics.median(times):.1f} ms, the longest {max(times):.1f} ms; destroyed, seconds {destroyed}", flush=True)
+    if number and cpu > OWN_CPU_SECONDS_MAX:  # at first libvirt asks QEMU what it can do
+        raise Failure(f"the manager took {cpu:.2f} s of CPU to deploy {N} machines")
+    if statistics.median(times) > INSPECT_MS_MAX or max(times) > INSPECT_MS_WORST_MAX:
+        raise Failure(f"to look at the slice took {times} ms")
+    return seconds["manager"]
+
+
 def machines_come_and_go(scene, node):
     node.configure("capacity: {overcommit: 16}\n")
     node.start()
-    text = slice_of_machines(N)
-    footprint, counts, memory = Footprint(node), None, []
-    for number in range(ROUNDS):
-        cpu, begin = own_cpu_seconds(node.manager.pid), time.monotonic()
-        times = deploy(text)
-        cpu, seconds = own_cpu_seconds(node.manager.pid) - cpu, time.monotonic() - begin
-        use(node)
-        begin = time.monotonic()
-        node.vnode("destroy", "vms")
-        node.check_nothing_left()
-        print(f"# round {number + 1}: deployed in {seconds:.1f} s, {cpu:.2f} s of CPU for the manager; {len(times)} looks, "
-              f"{sorted(times)[len(times) // 2]:.1f} ms, the longest {max(times):.1f} ms; destroyed in "
-              f"{time.monotonic() - begin:.1f} s; memory {footprint.memory()}", flush=True)
-        if number and cpu > OWN_CPU_SECONDS_MAX:  # at first libvirt asks QEMU what it can do
-            raise Failure(f"the manager took {cpu:.2f} s of CPU to deploy {N} machines")
-        if sorted(times)[len(times) // 2] > INSPECT_MS_MAX or max(times) > INSPECT_MS_WORST_MAX:
-            raise Failure(f"to look at the slice took {times} ms")
+    footprint, counts, memory, own = Footprint(node), None, [], []
+    while len(own) < ROUNDS or (statistics.median(own) > OWN_SECONDS_MAX and len(own) < ROUNDS + MORE_ROUNDS):
+        own.append(come_and_go(node, len(own)))
         memory.append(footprint.memory())
         footprint.check(counts)
         counts = footprint.take()
+    print(f"# memory {memory}", flush=True)
     check_memory(memory)
+    if statistics.median(own) > OWN_SECONDS_MAX:
+        raise Failure(f"of deploys of {N} machines the manager's own share was {own} s")
 
 
 def check_memory(memory):
