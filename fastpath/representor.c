@@ -12,11 +12,11 @@
 #include "lib/compiler.h"
 
 /*
- * A ring has room for as many of the port's largest frames as a guest has descriptors: what is sent at once fits while the other
- * side has lost its core for a moment. Who sends to the vSwitch waits before that (onload.h), so that little is under way.
+ * Bytes of a ring: for 1,300 frames of 1,518 bytes, 230 of 9,018, 30 of the largest packets. What comes from the vSwitch, which waits for
+ * nobody, finds about as much room as in the queue of a NIC; larger rings stay out of the caches (docs/performance.md). Who sends to the
+ * vSwitch waits (onload.h) before its ring is full, so that less is under way.
  */
-#define RING_FRAMES 256
-#define RING_SIZE_MIN (1u << 20)   /* bytes: 15 of the largest packets, 8,000 of the smallest */
+#define RING_SIZE (2u << 20)
 #define TO_VSWITCH_MOST (1u << 20) /* bytes that are under way when senders wait */
 
 /* One pair of rings. Two workers may use it, one each way. */
@@ -78,8 +78,8 @@ uint16_t representor_send(struct representor *representor, uint16_t queue, struc
 
 uint64_t representor_room(struct representor *representor, uint16_t queue, uint64_t enough)
 {
-    struct packet_ring_producer *ring = &representor->queues[queue].to_vswitch;
-    uint64_t kept = ring->data_size - TO_VSWITCH_MOST, room = packet_ring_room(ring, enough + kept);
+    const uint64_t kept = RING_SIZE - TO_VSWITCH_MOST;
+    uint64_t room = packet_ring_room(&representor->queues[queue].to_vswitch, enough + kept);
 
     return room > kept ? room - kept : 0;
 }
@@ -203,22 +203,13 @@ static void representor_destroy(struct representor *representor)
     free(representor);
 }
 
-static uint64_t ring_data_size(uint32_t frame_size)
-{
-    uint64_t size = RING_SIZE_MIN;
-
-    while (size < RING_FRAMES * (uint64_t)PACKET_RING_RECORD_SIZE(frame_size))
-        size *= 2;
-    return size;
-}
-
-static int make_rings(struct representor *representor, uint32_t frame_size, struct error *error)
+static int make_rings(struct representor *representor, struct error *error)
 {
     int code;
 
     if (representor->to_vswitch_fd < 0 || representor->from_vswitch_fd < 0)
         return error_set(error, EMFILE, "No eventfd can be made for a representor: are too many files open?");
-    code = packet_ring_create("vnode-representor", 2u * representor->n_queues, ring_data_size(frame_size),
+    code = packet_ring_create("vnode-representor", 2u * representor->n_queues, RING_SIZE,
                               &representor->memory_fd, error);
     if (code == 0)
         code = packet_ring_map(&representor->memory, representor->memory_fd, error);
@@ -249,7 +240,7 @@ static struct representor *representor_create(struct port *port, struct error *e
     representor->memory_fd = -1;
     representor->to_vswitch_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     representor->from_vswitch_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (make_rings(representor, port->spec.mtu + PORT_FRAME_OVERHEAD, error)) {
+    if (make_rings(representor, error)) {
         representor_destroy(representor);
         return NULL;
     }

@@ -87,7 +87,7 @@ uint64_t representor_delivered(const struct representor *representor, uint16_t q
 
 /*
  * Bytes of records that senders may still put into the ring to the vSwitch of 'queue'; looks anew when that is less than 'enough'. There is
- * more room than that in the rings of ports with large frames: it is for those who do not wait. Worker of that queue.
+ * more room than that in the ring: for those who do not wait. Worker of that queue.
  */
 uint64_t representor_room(struct representor *representor, uint16_t queue, uint64_t enough);
 
