@@ -20,6 +20,7 @@
 #include <libgen.h>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
+#include <libxml/parser.h>
 #include <poll.h>
 #include <pthread.h>
 #include <pwd.h>
@@ -177,6 +178,7 @@ static int open_uri(struct vms **result, const char *uri, const char *where, str
         return code;
     }
     n_opens++;
+    xmlInitParser(); /* machines are described, and started, by several threads: libxml2 wants to be set up before */
     vms->connection = virConnectOpen(uri);
     if (!vms->connection) {
         code = fail(error, EIO, "libvirt cannot be opened in", where);
