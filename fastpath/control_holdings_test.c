@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "fastpath/control_fake.h"
+#include "fastpath/control_testbed.h"
 #include "proto/client.h"
 
 static char directory[] = "/tmp/vnode-control-test-XXXXXX";
@@ -23,30 +24,14 @@ static const struct kind {
     unsigned n_fds;
 } kinds[] = {{MESSAGE_CAPTURE_START, MESSAGE_CAPTURE_STOP, 2}, {MESSAGE_RING_OPEN, MESSAGE_RING_CLOSE, 3}};
 
-static void expect(int result, const struct error *error)
-{
-    if (result)
-        fail_msg("%s", error->text);
-}
-
-static struct client *connect_client(void)
-{
-    struct error error;
-    struct client *new = client_connect(path, "test", &error);
-
-    if (!new)
-        fail_msg("%s", error.text);
-    return new;
-}
-
 static int setup(void **state)
 {
     struct message_port_add port = {.kind = MESSAGE_PORT_VHOST, .name = "vm1", .target = "/run/x.sock"};
     struct error error;
 
     fake_start(path);
-    client = connect_client();
-    other = connect_client();
+    client = testbed_connect(path);
+    other = testbed_connect(path);
     message_put_port_add(client_begin(client, MESSAGE_PORT_ADD), &port);
     expect(client_call(client, NULL, &error), &error);
     return 0;
@@ -54,13 +39,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    struct error error;
-
-    client_begin(client, MESSAGE_STOP);
-    expect(client_call(client, NULL, &error), &error);
-    client_close(client);
     client_close(other);
-    fake_finish();
+    testbed_stop(client);
     return 0;
 }
 
@@ -135,7 +115,7 @@ static void a_client_that_goes_gives_back_what_it_holds(void **state)
     }
     client_close(other);
     /* The server sees the end of that connection before, or together with, this new one's HELLO. */
-    other = connect_client();
+    other = testbed_connect(path);
     for (unsigned i = 0; i < 2; i++)
         assert_int_equal(take(client, &kinds[i], &handle), 0);
 }

@@ -14,6 +14,7 @@
 
 #include "fastpath/control.h"
 #include "fastpath/control_fake.h"
+#include "fastpath/control_testbed.h"
 #include "proto/client.h"
 #include "proto/rule_text.h"
 #include "proto/shared_counters.h"
@@ -22,37 +23,16 @@ static char directory[] = "/tmp/vnode-control-test-XXXXXX";
 static char path[64];
 static struct client *client;
 
-static void expect(int result, const struct error *error)
-{
-    if (result)
-        fail_msg("%s", error->text);
-}
-
-static struct client *connect_client(void)
-{
-    struct error error;
-    struct client *new = client_connect(path, "test", &error);
-
-    if (!new)
-        fail_msg("%s", error.text);
-    return new;
-}
-
 static int setup(void **state)
 {
     fake_start(path);
-    client = connect_client();
+    client = testbed_connect(path);
     return 0;
 }
 
 static int teardown(void **state)
 {
-    struct error error;
-
-    client_begin(client, MESSAGE_STOP);
-    expect(client_call(client, NULL, &error), &error);
-    client_close(client);
-    fake_finish();
+    testbed_stop(client);
     return 0;
 }
 
@@ -98,7 +78,7 @@ static void await(const _Atomic uint64_t *counter, uint64_t value)
 
 static void one_vswitch_at_a_time_is_attached(void **state)
 {
-    struct client *other = connect_client();
+    struct client *other = testbed_connect(path);
     struct message_attached first, second, third;
     struct shared_counters counters;
     struct error error;
@@ -112,7 +92,7 @@ static void one_vswitch_at_a_time_is_attached(void **state)
     assert_int_equal(attach(client, &second, &counters, &error), EBUSY);
     client_close(client);
     /* Its end is seen at some time. */
-    client = connect_client();
+    client = testbed_connect(path);
     for (int i = 0; i < 10000 && attach(other, &second, &counters, &error) == EBUSY; i++)
         usleep(1000);
     assert_int_equal(second.started, first.started);

@@ -17,28 +17,13 @@
 
 #include "fastpath/control.h"
 #include "fastpath/control_fake.h"
+#include "fastpath/control_testbed.h"
 #include "proto/client.h"
 #include "proto/rule_text.h"
 
 static char directory[] = "/tmp/vnode-control-test-XXXXXX";
 static char path[64];
 static struct client *client;
-
-static void expect(int result, const struct error *error)
-{
-    if (result)
-        fail_msg("%s", error->text);
-}
-
-static struct client *connect_client(void)
-{
-    struct error error;
-    struct client *new = client_connect(path, "test", &error);
-
-    if (!new)
-        fail_msg("%s", error.text);
-    return new;
-}
 
 /* A connection that has not said HELLO. */
 static int connect_raw(void)
@@ -102,18 +87,13 @@ static json_t *query(const char *question, const char *name, const char *value)
 static int setup(void **state)
 {
     fake_start(path);
-    client = connect_client();
+    client = testbed_connect(path);
     return 0;
 }
 
 static int teardown(void **state)
 {
-    struct error error;
-
-    client_begin(client, MESSAGE_STOP);
-    expect(client_call(client, NULL, &error), &error);
-    client_close(client);
-    fake_finish();
+    testbed_stop(client);
     assert_int_equal(access(path, F_OK), -1);
     return 0;
 }
@@ -388,7 +368,7 @@ static void a_long_list_comes_in_pieces(void **state)
 
 static void one_who_does_not_read_does_not_delay_others(void **state)
 {
-    struct client *lazy = connect_client();
+    struct client *lazy = testbed_connect(path);
     struct message_query list = {.question = "rule/list"};
     struct error error;
 
@@ -406,7 +386,7 @@ static void one_who_does_not_read_does_not_delay_others(void **state)
 
 static void events_reach_subscribers(void **state)
 {
-    struct client *subscriber = connect_client();
+    struct client *subscriber = testbed_connect(path);
     struct message_event event;
     struct message message;
     struct error error;
@@ -428,7 +408,7 @@ static void events_reach_subscribers(void **state)
 
 static void a_subscriber_that_does_not_read_is_disconnected(void **state)
 {
-    struct client *subscriber = connect_client();
+    struct client *subscriber = testbed_connect(path);
     struct pollfd poll_fd = {.fd = client_fd(subscriber)};
     struct error error;
 
@@ -451,7 +431,7 @@ static void a_full_house_prefers_those_who_said_hello(void **state)
     for (int i = 0; i < 100; i++)
         fds[i] = connect_raw();
     for (int i = 0; i < 63; i++)
-        clients[i] = connect_client();
+        clients[i] = testbed_connect(path);
     expect_raw_error(connect_raw(), EBUSY);
     for (int i = 0; i < 63; i++)
         client_close(clients[i]);
